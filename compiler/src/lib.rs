@@ -1,0 +1,6 @@
+//! Kiln's middle and back: a typed tree to machine code.
+//!
+//! In: a typed tree (`kiln_lang::tree`). Out: object code, and reports of what was done. Holds: pure; the same input gives the same bytes.
+#![forbid(unsafe_code)]
+
+pub mod ir;
