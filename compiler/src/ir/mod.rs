@@ -572,14 +572,23 @@ impl Func {
         let results = results
             .iter()
             .enumerate()
-            .map(|(position, &ty)| self.add_value(ValueData { ty, def: Def::Op(id, position as u32), name: None }))
+            .map(|(position, &ty)| {
+                self.add_value(ValueData { ty, def: Def::Op(id, position as u32), name: None })
+            })
             .collect();
         self.ops.push(Op { code, args, results, regions: Vec::new(), span, fast: false });
         id
     }
 
     /// A new op at the end of `region`.
-    pub fn push_op(&mut self, region: RegionId, code: OpCode, args: Vec<Value>, results: &[Type], span: Span) -> OpId {
+    pub fn push_op(
+        &mut self,
+        region: RegionId,
+        code: OpCode,
+        args: Vec<Value>,
+        results: &[Type],
+        span: Span,
+    ) -> OpId {
         let id = self.add_op(code, args, results, span);
         self.regions[region.index()].ops.push(id);
         id

@@ -360,7 +360,14 @@ mod tests {
         let sum = ScalarReduction { op: ReduceOp::Sum, ty: ScalarKind::F64, sites: 2 };
         let max = ScalarReduction { op: ReduceOp::Max, ty: ScalarKind::F64, sites: 0 };
         let hist = ArrayReduction { op: ReduceOp::Sum, ty: ScalarKind::I64, env_slot: 0, rank: 1 };
-        let info = LoopInfo { func: 1, parallel: true, scalars: vec![sum, max, sum], arrays: vec![hist], cost: 1, line: 1 };
+        let info = LoopInfo {
+            func: 1,
+            parallel: true,
+            scalars: vec![sum, max, sum],
+            arrays: vec![hist],
+            cost: 1,
+            line: 1,
+        };
         assert_eq!((info.scalar_slot(0), info.scalar_slot(1), info.scalar_slot(2)), (1, 0, 33));
         assert_eq!(info.array_slot(0), 65);
         assert_eq!(info.partial_slots(), 68);
