@@ -147,9 +147,7 @@ impl Lower<'_> {
         let kind = loop_kind(header);
         let (carried, sinks) = match kind {
             LoopKind::Annotated { .. } => self.reductions_of(header),
-            LoopKind::Plain | LoopKind::Condition | LoopKind::Generator => {
-                self.carried_by(&header.inside, span)
-            }
+            LoopKind::Plain | LoopKind::Condition => self.carried_by(&header.inside, span),
         };
         let mut reductions = own.reductions;
         let own_reductions = reductions.len();
@@ -269,77 +267,22 @@ impl Lower<'_> {
         self.hand_on_totals(&sinks, &[], span);
     }
 
-    /// `break`, `continue`: frees what the iteration owns and leaves.
-    pub(super) fn leave_iteration_early(
-        &mut self,
-        end: fn(u32, Vec<ir::Value>) -> Terminator,
-        word: &str,
-        span: Span,
-    ) {
+    /// `break`, `continue`: frees what the iteration owns and leaves. Those that would leave a generator or break off an annotated loop have
+    /// been refused before.
+    pub(super) fn leave_iteration_early(&mut self, end: fn(u32, Vec<ir::Value>) -> Terminator, span: Span) {
         let skipped = self.loops.iter().rev().take_while(|around| around.kind == LoopKind::Condition).count();
         let Some(around) = self.loops.iter().rev().nth(skipped) else { return };
-        let (kind, header, carried, scopes) =
-            (around.kind, around.span, around.carried.clone(), around.scopes);
-        let refusal = match kind {
-            LoopKind::Generator | LoopKind::Annotated { generator: true, .. } => Some(
-                Diagnostic::error(
-                    format!("`{word}` cannot leave a generator"),
-                    span,
-                    "a term must have a value",
-                )
-                .with(header, "the generator")
-                .help("filter the terms with `if`, or write a `for` loop"),
-            ),
-            LoopKind::Annotated { how, .. } if word == "break" => Some(
-                Diagnostic::error(
-                    format!("`break` cannot leave {how} loop"),
-                    span,
-                    "other iterations may be running or done",
-                )
-                .with(header, "this loop")
-                .help("find the first iteration with `min(i for … if …)`, or test with `any(… for …)`")
-                .help("remove the annotation to run the iterations one after another"),
-            ),
-            LoopKind::Plain | LoopKind::Condition | LoopKind::Annotated { .. } => None,
-        };
-        if let Some(refusal) = refusal {
-            self.findings.report(refusal);
-        }
+        let (carried, scopes) = (around.carried.clone(), around.scopes);
         self.free_scopes_from(scopes, span);
         let values = self.slot_values(&carried);
         self.terminate(end(skipped as u32, values));
     }
 
-    /// Refuses a `return` out of an annotated loop or a generator.
-    pub(super) fn refuse_return_from_loops(&mut self, span: Span) {
-        let refusal = self.loops.iter().rev().find_map(|around| match around.kind {
-            LoopKind::Plain | LoopKind::Condition => None,
-            LoopKind::Generator | LoopKind::Annotated { generator: true, .. } => Some(
-                Diagnostic::error("`return` cannot leave a generator", span, "a term must have a value")
-                    .with(around.span, "the generator")
-                    .help("filter the terms with `if`, or write a `for` loop"),
-            ),
-            LoopKind::Annotated { how, .. } => Some(
-                Diagnostic::error(
-                    format!("`return` cannot leave {how} loop"),
-                    span,
-                    "other iterations may be running or done",
-                )
-                .with(around.span, "this loop")
-                .help("find the first iteration with `min(i for … if …)`, or test with `any(… for …)`")
-                .help("remove the annotation to run the iterations one after another"),
-            ),
-        });
-        if let Some(refusal) = refusal {
-            self.findings.report(refusal);
-        }
-    }
-
     /// The annotated loop around this place, if there is one: how it is annotated, and its header.
     pub(super) fn annotated_around(&self) -> Option<(&'static str, Span)> {
         self.loops.iter().rev().find_map(|around| match around.kind {
-            LoopKind::Annotated { how, .. } => Some((how, around.span)),
-            LoopKind::Plain | LoopKind::Condition | LoopKind::Generator => None,
+            LoopKind::Annotated { how } => Some((how, around.span)),
+            LoopKind::Plain | LoopKind::Condition => None,
         })
     }
 
@@ -652,13 +595,10 @@ struct Candidate {
 }
 
 fn loop_kind(header: &Header) -> LoopKind {
-    match header.shape {
-        _ if header.annotations.is_annotated() => LoopKind::Annotated {
-            generator: header.shape != Shape::Statement,
-            how: annotation_words(header.annotations),
-        },
-        Shape::Statement => LoopKind::Plain,
-        Shape::Generator | Shape::Search => LoopKind::Generator,
+    if header.annotations.is_annotated() {
+        LoopKind::Annotated { how: annotation_words(header.annotations) }
+    } else {
+        LoopKind::Plain
     }
 }
 

@@ -58,62 +58,11 @@ pub fn lower(program: &tree::Program) -> Result<ir::Program, Vec<Diagnostic>> {
         room = room.saturating_sub(lowered.values.len());
         funcs.push(lowered);
     }
-    refuse_hidden_prints(&funcs, &mut findings);
+    findings.list.sort_by_key(|finding| {
+        let place = finding.primary.span;
+        (place.source, place.start, place.end)
+    });
     if findings.list.is_empty() { Ok(ir::Program { funcs, loops: Vec::new() }) } else { Err(findings.list) }
-}
-
-/// A function that prints cannot be called in an annotated loop: its lines would come in any order.
-fn refuse_hidden_prints(funcs: &[ir::Func], findings: &mut Findings) {
-    let calls: Vec<Vec<(ir::FuncId, Span, bool)>> = funcs.iter().map(calls_of).collect();
-    let mut prints: Vec<bool> = funcs.iter().map(|func| !func.prints.is_empty()).collect();
-    let mut callers: Vec<Vec<usize>> = vec![Vec::new(); funcs.len()];
-    for (caller, calls) in calls.iter().enumerate() {
-        for (callee, ..) in calls {
-            callers[callee.index()].push(caller);
-        }
-    }
-    let mut waiting: Vec<usize> = (0..funcs.len()).filter(|&func| prints[func]).collect();
-    while let Some(func) = waiting.pop() {
-        for &caller in &callers[func] {
-            if !std::mem::replace(&mut prints[caller], true) {
-                waiting.push(caller);
-            }
-        }
-    }
-    for (callee, span, _) in
-        calls.iter().flatten().filter(|(callee, _, annotated)| *annotated && prints[callee.index()])
-    {
-        findings.report(
-            Diagnostic::error(
-                format!("`{}` prints, and is called in an annotated loop", funcs[callee.index()].name),
-                *span,
-                "iterations run in no fixed order",
-            )
-            .help("store what you want to see in an array, and print it after the loop")
-            .help("remove the annotation to run the iterations one after another"),
-        );
-    }
-}
-
-/// The calls of a function: callee, place, and whether it stands in a loop annotated `@parallel` or `@vectorize`.
-fn calls_of(func: &ir::Func) -> Vec<(ir::FuncId, Span, bool)> {
-    let mut calls = Vec::new();
-    let mut waiting = vec![(func.body, false)];
-    while let Some((region, annotated)) = waiting.pop() {
-        for &op in &func.region(region).ops {
-            let op = func.op(op);
-            let inside = match &op.code {
-                ir::OpCode::Call(callee) => {
-                    calls.push((*callee, op.span, annotated));
-                    annotated
-                }
-                ir::OpCode::For(data) => annotated || data.parallel || data.vectorize,
-                _ => annotated,
-            };
-            waiting.extend(op.regions.iter().map(|&region| (region, inside)));
-        }
-    }
-    calls
 }
 
 /// Diagnostics, each once: specialisations of one function find the same things.
@@ -246,14 +195,12 @@ struct Loop {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LoopKind {
-    /// A `for` or `while` without annotation.
+    /// A `for`, `while` or generator without annotation.
     Plain,
     /// The condition of a `while`: `break` and `continue` in it mean the loop around.
     Condition,
     /// A `for` or generator with `@parallel`, `@vectorize` or both.
-    Annotated { generator: bool, how: &'static str },
-    /// A generator without annotation.
-    Generator,
+    Annotated { how: &'static str },
 }
 
 /// The state while one function is lowered.

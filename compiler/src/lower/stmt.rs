@@ -133,10 +133,9 @@ impl Lower<'_> {
             }
             StmtKind::For(node) => self.for_stmt(node),
             StmtKind::While { cond, body } => self.while_stmt(stmt, cond, body),
-            StmtKind::Break => self.leave_iteration_early(Terminator::Break, "break", span),
-            StmtKind::Continue => self.leave_iteration_early(Terminator::Continue, "continue", span),
+            StmtKind::Break => self.leave_iteration_early(Terminator::Break, span),
+            StmtKind::Continue => self.leave_iteration_early(Terminator::Continue, span),
             StmtKind::Return(value) => {
-                self.refuse_return_from_loops(span);
                 let values = self.return_values(value.as_ref(), span);
                 self.terminate(Terminator::Return(values));
             }
@@ -278,18 +277,6 @@ impl Lower<'_> {
     }
 
     fn print(&mut self, parts: &[PrintPart], span: Span) {
-        if let Some((how, header)) = self.annotated_around() {
-            self.findings.report(
-                Diagnostic::error(
-                    format!("`print` cannot stand in {how} loop"),
-                    span,
-                    "iterations run in no fixed order",
-                )
-                .with(header, "this loop")
-                .help("store what you want to see in an array, and print it after the loop")
-                .help("remove the annotation to run the iterations one after another"),
-            );
-        }
         let (mut pieces, mut args) = (Vec::new(), Vec::new());
         for part in parts {
             match part {
