@@ -4,3 +4,6 @@
 #![forbid(unsafe_code)]
 
 pub mod ir;
+mod lower;
+
+pub use lower::lower;
