@@ -4,7 +4,6 @@
 //! branch, its record is written in a cold block.
 
 use super::func::{Emitter, Purpose, constant_flags, slots};
-use super::reduce::scalar_kind;
 use crate::ir::{self, CheckKind};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self as clif, AbiParam, InstBuilder, Signature, types};
@@ -185,7 +184,7 @@ impl Emitter<'_> {
         let (offset, count) = (self.scalar(op.args[1]), self.scalar(op.args[2]));
         let distance = self.b.ins().imul(offset, stride);
         let first = self.b.ins().iadd(comps[0], distance);
-        let elem = self.iconst(types::I64, scalar_kind(elem) as i64);
+        let elem = self.iconst(types::I64, ir::kind_of(elem) as i64);
         // The host finds the range of the values itself.
         let range = self.iconst(types::I64, 0);
         let out = self.b.ins().iadd_imm_s(self.ctx, error_value(0) as i64);

@@ -3,10 +3,11 @@
 //! In: `//` and `%` on ints. Out: floored quotient and remainder; 0 for divisor 0, and MIN // -1 wraps. Holds: no division here can trap, because the
 //! divisor of the machine's instruction is never 0 and never -1; a known divisor costs a shift or a multiplication.
 
-use super::func::{Emitter, clif_type, const_bits};
+use super::func::{Emitter, clif_type};
 use crate::ir;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self as clif, InstBuilder};
+use kiln_lang::tree::Const;
 use kiln_lang::types::Scalar;
 
 impl Emitter<'_> {
@@ -67,12 +68,13 @@ impl Emitter<'_> {
 
     fn known(&self, divisor: ir::Value) -> Option<i128> {
         let constant = self.func.as_const(divisor)?;
-        let bits = const_bits(constant);
-        Some(if self.func.ty(divisor).scalar().is_signed_int() {
-            i128::from(bits as i64)
-        } else {
-            i128::from(bits)
-        })
+        match constant {
+            Const::I32(d) => Some(i128::from(d)),
+            Const::I64(d) => Some(i128::from(d)),
+            Const::U32(d) => Some(i128::from(d)),
+            Const::U64(d) => Some(i128::from(d)),
+            Const::Bool(_) | Const::F32(_) | Const::F64(_) => None,
+        }
     }
 
     fn floor_div_known(&mut self, ty: Scalar, a: clif::Value, divisor: i128) -> clif::Value {

@@ -57,7 +57,6 @@ pub(super) fn build<'a>(
 
     let memory = ArrayMemory::new(source.func, &mut b);
     let mut emitter = Emitter {
-        program: source.program,
         func: source.func,
         target: source.target,
         call_conv,
@@ -438,7 +437,7 @@ impl<'a> Emitter<'a> {
             Const::F32(x) => self.b.ins().f32const(x),
             Const::F64(x) => self.b.ins().f64const(x),
             Const::Bool(_) | Const::I32(_) | Const::I64(_) | Const::U32(_) | Const::U64(_) => {
-                let (ty, bits) = (clif_type(const_type(constant)), const_bits(constant));
+                let (ty, bits) = (clif_type(ir::const_scalar(constant)), ir::const_bits(constant));
                 self.iconst(ty, bits as i64)
             }
         }
@@ -593,9 +592,9 @@ impl<'a> Emitter<'a> {
     }
 
     pub(super) fn unsupported(&self, op: &ir::Op) -> CompileError {
-        let values = op.results.first().or(op.args.first());
-        let ty = values.map_or(String::new(), |&value| format!(" of {:?}", self.func.ty(value)));
-        CompileError::Unsupported { func: self.func.name.to_string(), op: format!("{:?}{ty}", op.code) }
+        let value = op.results.first().or(op.args.first());
+        let ty = value.map_or(String::new(), |&value| format!(" on {}", self.func.ty(value)));
+        CompileError::Unsupported { func: self.func.name.to_string(), op: format!("{}{ty}", op.code.name()) }
     }
 }
 
@@ -646,30 +645,5 @@ pub(super) fn clif_type(scalar: Scalar) -> clif::Type {
         Scalar::I64 | Scalar::U64 => types::I64,
         Scalar::F32 => types::F32,
         Scalar::F64 => types::F64,
-    }
-}
-
-pub(super) fn const_type(constant: Const) -> Scalar {
-    match constant {
-        Const::Bool(_) => Scalar::Bool,
-        Const::I32(_) => Scalar::I32,
-        Const::I64(_) => Scalar::I64,
-        Const::U32(_) => Scalar::U32,
-        Const::U64(_) => Scalar::U64,
-        Const::F32(_) => Scalar::F32,
-        Const::F64(_) => Scalar::F64,
-    }
-}
-
-/// Raw bits; signed integers extended by their sign.
-pub(super) fn const_bits(constant: Const) -> u64 {
-    match constant {
-        Const::Bool(x) => u64::from(x),
-        Const::I32(x) => i64::from(x) as u64,
-        Const::I64(x) => x as u64,
-        Const::U32(x) => u64::from(x),
-        Const::U64(x) => x,
-        Const::F32(x) => u64::from(x.to_bits()),
-        Const::F64(x) => x.to_bits(),
     }
 }

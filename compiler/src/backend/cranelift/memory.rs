@@ -5,7 +5,7 @@
 //! (different array values never overlap) then lets Cranelift keep an element in a register across a store to another array.
 //! Element loads may not be moved past control flow: the check that makes them safe may stand there.
 
-use super::func::{Emitter, Purpose, clif_type, const_bits};
+use super::func::{Emitter, Purpose, clif_type};
 use crate::ir::{self, OpCode, Terminator};
 use cranelift_codegen::ir::{self as clif, AliasRegion, AliasRegionData, InstBuilder, MemFlagsData, types};
 use cranelift_frontend::FunctionBuilder;
@@ -277,10 +277,11 @@ impl Emitter<'_> {
         let (mut rest, mut constant) = (index, 0i64);
         for _ in 0..4 {
             let Some(op) = func.def_op(rest).map(|op| func.op(op)) else { break };
-            let known = |value: ir::Value| func.as_const(value).map(|constant| const_bits(constant) as i64);
+            let known =
+                |value: ir::Value| func.as_const(value).map(|constant| ir::const_bits(constant) as i64);
             (rest, constant) = match &op.code {
                 OpCode::Const(value) => {
-                    let total = constant.wrapping_add(const_bits(*value) as i64);
+                    let total = constant.wrapping_add(ir::const_bits(*value) as i64);
                     return match byte_offset(total, elem) {
                         Some(offset) => (None, offset),
                         None => whole(self),

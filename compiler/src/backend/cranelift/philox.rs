@@ -5,7 +5,7 @@
 //! Holds: words that are known are folded here, so that a block with a constant number starts two multiplications ahead at every optimisation level;
 //! the rest is 64-bit multiplications of 32-bit words, whose halves cost one shift.
 
-use super::func::{Emitter, const_bits};
+use super::func::Emitter;
 use crate::ir;
 use cranelift_codegen::ir::{self as clif, InstBuilder, types};
 
@@ -54,7 +54,7 @@ impl Emitter<'_> {
 
     fn halves(&mut self, value: ir::Value) -> [Word; 2] {
         if let Some(constant) = self.func.as_const(value) {
-            let bits = const_bits(constant);
+            let bits = ir::const_bits(constant);
             return [Word::Known(bits as u32), Word::Known((bits >> 32) as u32)];
         }
         let whole = self.scalar(value);

@@ -5,7 +5,7 @@
 //! at most every [`STRIP`] turns of a short innermost loop, at every turn of others, and never in a chunk's own loop, which the runtime cuts.
 
 use super::control::Loop;
-use super::func::{Emitter, End, block_args, const_bits};
+use super::func::{Emitter, End, block_args};
 use super::memory::carried_in;
 use super::reduce::Sink;
 use crate::backend::CompileError;
@@ -117,7 +117,7 @@ impl<'a> Emitter<'a> {
         let func = self.func;
         let level = indices.len();
         let n = extents[level];
-        let known = func.as_const(shape.op.args[level]).map(|constant| const_bits(constant) as i64);
+        let known = func.as_const(shape.op.args[level]).map(|constant| ir::const_bits(constant) as i64);
         let outermost = level == 0;
         let innermost = level + 1 == shape.rank;
         let short = innermost && self.is_short(shape.body);

@@ -9,7 +9,7 @@ use crate::backend::CompileError;
 use crate::ir::{self, ForData, Reduction};
 use cranelift_codegen::ir::{self as clif, InstBuilder, MemFlagsData, types};
 use cranelift_frontend::Variable;
-use kiln_abi::{Ctx, HostFn, JOIN_SLOTS, LANES, LoopInfo, OrderedKind, ReduceOp, ScalarKind};
+use kiln_abi::{Ctx, HostFn, JOIN_SLOTS, LANES, LoopInfo, OrderedKind, ReduceOp};
 use kiln_lang::types::Scalar;
 use std::mem::offset_of;
 
@@ -55,7 +55,7 @@ impl Emitter<'_> {
     }
 
     fn identity(&mut self, reduction: &Reduction) -> clif::Value {
-        let bits = kiln_abi::identity(reduction.op, scalar_kind(reduction.ty));
+        let bits = kiln_abi::identity(reduction.op, ir::kind_of(reduction.ty));
         self.constant_bits(reduction.ty, bits)
     }
 
@@ -146,7 +146,7 @@ impl Emitter<'_> {
     }
 
     fn identity_bits(&mut self, sink: &Sink) -> clif::Value {
-        let bits = kiln_abi::identity(sink.op, scalar_kind(sink.ty));
+        let bits = kiln_abi::identity(sink.op, ir::kind_of(sink.ty));
         self.iconst(types::I64, bits as i64)
     }
 
@@ -306,7 +306,7 @@ impl Emitter<'_> {
         let position = self.b.ins().isub(ordinal, first);
         let distance = self.b.ins().imul_imm_s(position, 16 * sites as i64);
         let address = self.b.ins().iadd(terms, distance);
-        let one = kiln_abi::identity(ReduceOp::Prod, scalar_kind(sink.ty));
+        let one = kiln_abi::identity(ReduceOp::Prod, ir::kind_of(sink.ty));
         let second = b.unwrap_or_else(|| self.constant_bits(sink.ty, one));
         let flags = self.flags(Purpose::Terms);
         self.b.ins().store(flags, a, address, 16 * site as i32);
@@ -323,7 +323,7 @@ fn framed(sinks: &[Sink]) -> impl Iterator<Item = (&Sink, FrameArea)> {
 
 /// Is the order of the terms part of the result?
 pub(super) fn is_ordered(reduction: &Reduction) -> bool {
-    reduction.op.is_ordered(scalar_kind(reduction.ty))
+    reduction.op.is_ordered(ir::kind_of(reduction.ty))
 }
 
 fn ordered_kind(sink: &Sink) -> OrderedKind {
@@ -332,17 +332,5 @@ fn ordered_kind(sink: &Sink) -> OrderedKind {
         (ReduceOp::Prod, _) => OrderedKind::ProdF64,
         (_, Scalar::F32) => OrderedKind::SumF32,
         (_, _) => OrderedKind::SumF64,
-    }
-}
-
-pub(super) fn scalar_kind(scalar: Scalar) -> ScalarKind {
-    match scalar {
-        Scalar::Bool => ScalarKind::Bool,
-        Scalar::I32 => ScalarKind::I32,
-        Scalar::I64 => ScalarKind::I64,
-        Scalar::U32 => ScalarKind::U32,
-        Scalar::U64 => ScalarKind::U64,
-        Scalar::F32 => ScalarKind::F32,
-        Scalar::F64 => ScalarKind::F64,
     }
 }
