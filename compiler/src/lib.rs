@@ -3,7 +3,9 @@
 //! In: a typed tree (`kiln_lang::tree`). Out: object code, and reports of what was done. Holds: pure; the same input gives the same bytes.
 #![forbid(unsafe_code)]
 
+pub mod backend;
 pub mod ir;
 mod lower;
+pub mod target;
 
 pub use lower::lower;
