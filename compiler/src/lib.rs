@@ -4,3 +4,6 @@
 #![forbid(unsafe_code)]
 
 pub mod ir;
+pub mod passes;
+pub mod pipeline;
+pub mod report;
