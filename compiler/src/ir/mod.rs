@@ -5,6 +5,20 @@
 //! value has one definition; loads and stores name an array and one i64 index per dimension, addresses exist only in backends;
 //! a check is an effect. Two array values are the same memory only if they are the same value: owners swap, they never overlap.
 
+mod bits;
+mod parse;
+mod print;
+pub mod table;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub use bits::{const_bits, const_from_bits, const_scalar, kind_of, same_bits, scalar_of};
+pub use parse::parse;
+pub use print::{print, print_func, print_with_spans, reduce_name};
+pub use table::{Effects, effects_of};
+pub use verify::{verify, verify_func};
+
 use kiln_abi::ReduceOp;
 use kiln_lang::span::Span;
 use kiln_lang::tree::Const;
