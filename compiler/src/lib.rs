@@ -6,6 +6,9 @@
 pub mod backend;
 pub mod ir;
 mod lower;
+pub mod passes;
+pub mod pipeline;
+pub mod report;
 pub mod target;
 
 pub use lower::lower;
