@@ -7,6 +7,7 @@ use crate::cache::{Cache, CacheStats, Weigh};
 use crate::describe::describe;
 use crate::door;
 use crate::error::{Error, Findings};
+use crate::oracle::Oracle;
 use crate::source::Source;
 use crate::value::{Arg, Value, const_bits, kind_of, widen};
 use crate::print::PrintFormat;
@@ -29,6 +30,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+/// What runs a kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Backend {
+    /// Machine code.
+    #[default]
+    Compiled,
+    /// The interpreter that defines the meaning of kernels: slow, for tests and for looking into a doubt.
+    Oracle,
+}
+
 /// What an engine is made with.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -38,6 +49,8 @@ pub struct Options {
     pub isa: Option<IsaCap>,
     /// How hard Cranelift tries.
     pub opt_level: OptLevel,
+    /// Machine code, or the oracle.
+    pub backend: Backend,
     /// Specialisations that the cache holds.
     pub cache_entries: usize,
     /// Bytes of machine code that the cache holds.
@@ -52,6 +65,7 @@ impl Default for Options {
             threads: None,
             isa: None,
             opt_level: OptLevel::Speed,
+            backend: Backend::Compiled,
             cache_entries: 1024,
             cache_bytes: 64 << 20,
             memory: 8 << 30,
@@ -76,6 +90,7 @@ pub struct Engine {
 struct Inner {
     target: Target,
     opt_level: OptLevel,
+    backend: Backend,
     pool: Pool,
     memory: Arc<Memory>,
     /// First level: which function, which types.
@@ -112,6 +127,21 @@ struct ContentKey(u64, u64);
 
 /// One function compiled for one list of types, and all that a call of it needs.
 pub struct Specialisation {
+    body: Body,
+    bytes: usize,
+    /// What the compiler did with the loops and checks.
+    pub report: Report,
+    /// Time of each step, in order.
+    pub timings: Vec<Timing>,
+}
+
+enum Body {
+    Machine(MachineCode),
+    Oracle(Oracle),
+}
+
+/// Loaded code, and what the door of a call must know.
+struct MachineCode {
     code: Arc<Code>,
     sites: Vec<CheckSite>,
     prints: Vec<PrintFormat>,
@@ -119,11 +149,6 @@ pub struct Specialisation {
     params: Vec<Type>,
     result: Type,
     slots: usize,
-    bytes: usize,
-    /// What the compiler did, and how long it took.
-    pub report: Report,
-    /// Time of each step, in order.
-    pub timings: Vec<Timing>,
 }
 
 impl Weigh for Specialisation {
@@ -150,6 +175,7 @@ impl Engine {
             inner: Arc::new(Inner {
                 target,
                 opt_level: options.opt_level,
+                backend: options.backend,
                 pool: Pool::new(options.threads.unwrap_or(0)),
                 memory: Memory::new(options.memory),
                 calls: Cache::new(options.cache_entries, options.cache_bytes),
@@ -269,7 +295,8 @@ impl Engine {
         let mut halves = [0; 2];
         for (seed, half) in halves.iter_mut().enumerate() {
             let mut hasher = std::hash::DefaultHasher::new();
-            (seed, env!("CARGO_PKG_VERSION"), self.inner.target.key(), self.inner.opt_level, &source.name).hash(&mut hasher);
+            (seed, env!("CARGO_PKG_VERSION"), self.inner.target.key(), self.inner.opt_level, &source.name)
+                .hash(&mut hasher);
             let _ = std::fmt::write(&mut HashText(&mut hasher), format_args!("{program:?}"));
             *half = hasher.finish();
         }
@@ -282,30 +309,37 @@ impl Engine {
         infer_time: Duration,
         source: &Arc<Source>,
     ) -> Result<Specialisation, Error> {
+        let entry = &program.funcs[0];
+        let params: Vec<Type> =
+            entry.params.iter().map(|param| entry.locals[param.local.0 as usize].ty.clone()).collect();
+        let result = entry.result.clone();
+        let infer_step = Timing { name: "infer".into(), time: infer_time };
+        if self.inner.backend == Backend::Oracle {
+            let program = compile::checked_ir(program)
+                .map_err(|diagnostics| Error::Program(Findings { diagnostics, source: source.clone() }))?;
+            let body = Body::Oracle(Oracle { program, params, result });
+            return Ok(Specialisation { body, bytes: 0, report: Report::default(), timings: vec![infer_step] });
+        }
         let options = self.compile_options(&source.text);
         let compiled = compile::compile(program, &self.inner.target, &options)
             .map_err(|failure| compile_error(failure, source))?;
         let start = Instant::now();
         let Compiled { object, sites, prints, report, mut timings, .. } = compiled;
         let code = door::load(&object).map_err(|error| Error::Internal(error.to_string()))?;
-        timings.insert(0, Timing { name: "infer".into(), time: infer_time });
+        timings.insert(0, infer_step);
         timings.push(Timing { name: "load".into(), time: start.elapsed() });
-        let entry = &program.funcs[0];
-        let params: Vec<Type> =
-            entry.params.iter().map(|param| entry.locals[param.local.0 as usize].ty.clone()).collect();
-        let slots = params.iter().map(slots_of).sum::<usize>() + slots_of(&entry.result);
-        Ok(Specialisation {
-            bytes: code.bytes(),
+        let slots = params.iter().map(slots_of).sum::<usize>() + slots_of(&result);
+        let bytes = code.bytes();
+        let body = Body::Machine(MachineCode {
             code,
             sites,
             print_types: prints.iter().map(|(_, types)| types.iter().map(print_type).collect()).collect(),
             prints: prints.into_iter().map(|(site, _)| PrintFormat::new(site)).collect(),
             params,
-            result: entry.result.clone(),
+            result,
             slots,
-            report,
-            timings,
-        })
+        });
+        Ok(Specialisation { body, bytes, report, timings })
     }
 
     fn remember_miss(&self, module: &Module, function: &str, types: &[Type], compiled: bool) {
@@ -484,6 +518,10 @@ pub(crate) fn run(
 ) -> Result<Value, Error> {
     let engine = module.engine();
     check_overlap(args)?;
+    let specialisation = match &specialisation.body {
+        Body::Machine(machine) => machine,
+        Body::Oracle(oracle) => return oracle.run(args, options, engine.memory(), module.source()),
+    };
     let mut env = Vec::with_capacity(specialisation.slots);
     for (position, (arg, ty)) in args.iter_mut().zip(&specialisation.params).enumerate() {
         match (arg, ty) {

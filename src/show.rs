@@ -86,8 +86,11 @@ fn default_types(signature: &Signature) -> Vec<Type> {
     signature.params.iter().map(|param| param.ty.clone().unwrap_or(Type::Scalar(Scalar::F64))).collect()
 }
 
-/// `i64, [f64; n, m]`: scalars and arrays, whose sizes only count.
-pub(crate) fn parse_types(text: &str) -> Result<Vec<Type>, Error> {
+/// Reads `i64, [f64; n, m]`: scalars and arrays, whose sizes only count.
+///
+/// # Errors
+/// What is no type.
+pub fn parse_types(text: &str) -> Result<Vec<Type>, Error> {
     let fail = |part: &str| {
         Error::Call(format!("`{part}` is no type; write for example --types \"i64, [f64; n], [f32; n, m]\""))
     };
