@@ -4,7 +4,7 @@
 //! ordinals, counters) is folded here; the user's own arithmetic is left to the passes.
 
 use super::effects::Stretch;
-use super::{Lower, Slot};
+use super::{Lower, Scope, Slot};
 use crate::ir::{self, CheckKind, OpCode, Terminator};
 use kiln_abi::ReduceOp;
 use kiln_lang::diag::Diagnostic;
@@ -327,7 +327,7 @@ impl Lower<'_> {
         debug_assert_ne!(region, self.scratch);
         self.region = region;
         self.dead = false;
-        self.scopes.push(Vec::new());
+        self.scopes.push(Scope::default());
         let result = inside(self);
         self.close_scope(span);
         result
@@ -434,13 +434,9 @@ impl Lower<'_> {
     fn refuse_aliases_of_swapped(&mut self, carried: &[u32], span: Span) {
         for &slot in carried {
             let Slot::Value(array) = self.env[slot as usize] else { continue };
-            if !self.slot_type(slot).is_array() {
-                continue;
-            }
-            let alias = (0..self.slots.types.len())
-                .find(|&other| self.env[other] == Slot::Value(array) && !carried.contains(&(other as u32)));
-            let (Some(alias), Some(swapped)) = (alias, self.slot_name(slot)) else { continue };
-            let Some(alias) = self.slot_name(alias as u32) else { continue };
+            let alias = self.aliases.get(&array).and_then(|names| names.last());
+            let (Some(&alias), Some(swapped)) = (alias, self.slot_name(slot)) else { continue };
+            let alias = &self.names[alias.0 as usize];
             self.findings.report(
                 Diagnostic::error(
                     format!("`{swapped}` is swapped here while `{alias}` is another name for it"),
@@ -469,7 +465,7 @@ impl Lower<'_> {
 
     /// Has the program outgrown its room? Reports it once.
     pub(super) fn is_full(&mut self) -> bool {
-        if !self.full && self.out.values.len() > self.room {
+        if !self.full && self.out.values.len() + self.out.ops.len() > self.room {
             self.full = true;
             self.findings.report(
                 Diagnostic::error(
@@ -478,8 +474,8 @@ impl Lower<'_> {
                     "this function and what it calls",
                 )
                 .note(format!(
-                    "a call may compile to {} values; variables that many nested branches assign count once per branch",
-                    super::MAX_VALUES
+                    "a call may compile to {} operations and values; a variable counts once for each branch and loop that assigns it",
+                    super::MAX_SIZE
                 ))
                 .help("split it: several calls, smaller functions, or arrays instead of many variables"),
             );

@@ -3,8 +3,8 @@
 //! In: typed expressions. Out: values; a tuple as its elements, flattened, a stream as its five parts. Holds: operands are evaluated once,
 //! left to right; only what is cheap, pure and cannot fail is computed on both sides of a condition (`select` instead of a branch).
 
-use super::Lower;
 use super::effects::Part;
+use super::{Lower, Scope};
 use crate::ir::{self, CheckKind, OpCode, Terminator};
 use kiln_lang::span::Span;
 use kiln_lang::tree::{
@@ -183,7 +183,7 @@ impl Lower<'_> {
     }
 
     fn block_expr(&mut self, block: &BlockExpr, ty: &Type, span: Span) -> Vec<ir::Value> {
-        self.scopes.push(Vec::new());
+        self.scopes.push(Scope::default());
         self.stmts(&block.stmts);
         let values = match &block.value {
             Some(value) => self.values(value),

@@ -40,9 +40,9 @@ use kiln_lang::types::{Layout, Type};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// Values of all functions of a program together; more is an error. It bounds time and memory on hostile input, where nested
+/// Ops and values of all functions of a program together; more is an error. It bounds time and memory on hostile input, where nested
 /// branches that all assign the same thousands of variables would grow with the product of both.
-const MAX_VALUES: usize = 400_000;
+const MAX_SIZE: usize = 600_000;
 
 /// Lowers a program.
 ///
@@ -51,11 +51,11 @@ const MAX_VALUES: usize = 400_000;
 /// or that swap arrays; programs too large to compile. One diagnostic per finding and place.
 pub fn lower(program: &tree::Program) -> Result<ir::Program, Vec<Diagnostic>> {
     let mut findings = Findings::default();
-    let mut room = MAX_VALUES;
+    let mut room = MAX_SIZE;
     let mut funcs = Vec::with_capacity(program.funcs.len());
     for (number, func) in program.funcs.iter().enumerate() {
         let lowered = lower_func(program, func, number == 0, room, &mut findings);
-        room = room.saturating_sub(lowered.values.len());
+        room = room.saturating_sub(lowered.values.len() + lowered.ops.len());
         funcs.push(lowered);
     }
     findings.list.sort_by_key(|finding| {
@@ -111,6 +111,7 @@ fn lower_func(
         fast: func.fast,
         loops: Vec::new(),
         scopes: Vec::new(),
+        aliases: HashMap::new(),
         streams: Vec::new(),
         bounds: HashMap::new(),
         reported: HashSet::new(),
@@ -172,6 +173,15 @@ enum Slot {
     Sink { reduction: u32, op: ReduceOp },
 }
 
+/// A block, or a statement: what ends with it.
+#[derive(Default)]
+struct Scope {
+    /// Arrays, in order of their making.
+    owned: Vec<Owner>,
+    /// Arrays that a local declared here is another name of.
+    aliased: Vec<ir::Value>,
+}
+
 /// An array that ends with a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
@@ -208,7 +218,7 @@ struct Lower<'a> {
     program: &'a tree::Program,
     func: &'a tree::Func,
     is_entry: bool,
-    /// Values that may still be made.
+    /// Ops and values that may still be made.
     room: usize,
     findings: &'a mut Findings,
     effects: Effects,
@@ -226,7 +236,9 @@ struct Lower<'a> {
     /// In the reach of `@fast`.
     fast: bool,
     loops: Vec<Loop>,
-    scopes: Vec<Vec<Owner>>,
+    scopes: Vec<Scope>,
+    /// Other names of arrays, in scope at the moment.
+    aliases: HashMap<ir::Value, Vec<LocalId>>,
     /// Implicit streams, the current one last.
     streams: Vec<streams::Stream>,
     /// What is known of loop ordinals: least and greatest value.
@@ -330,7 +342,7 @@ impl Lower<'_> {
     fn body(&mut self) {
         let func = self.func;
         self.out.results = self.result_types();
-        self.scopes.push(Vec::new());
+        self.scopes.push(Scope::default());
         self.tail(&func.body);
         self.scopes.pop();
     }

@@ -6,7 +6,7 @@
 use super::build::OpType;
 use super::effects::Part;
 use super::loops::{for_type, reduce_op};
-use super::{Lower, Owner, Slot, flat};
+use super::{Lower, Owner, Scope, Slot, flat};
 use crate::ir::{self, CheckKind, OpCode, Terminator};
 use kiln_abi::ReduceOp;
 use kiln_lang::diag::Diagnostic;
@@ -19,7 +19,7 @@ use kiln_lang::types::{Layout, Scalar, Type};
 impl Lower<'_> {
     /// Statements in a scope of their own.
     pub(super) fn block(&mut self, stmts: &[Stmt], span: Span) {
-        self.scopes.push(Vec::new());
+        self.scopes.push(Scope::default());
         self.stmts(stmts);
         self.close_scope(span);
     }
@@ -31,7 +31,7 @@ impl Lower<'_> {
                 return;
             }
             // What a statement makes and does not bind ends with it.
-            self.scopes.push(Vec::new());
+            self.scopes.push(Scope::default());
             self.stmt(stmt);
             self.close_scope(stmt.span);
         }
@@ -99,7 +99,7 @@ impl Lower<'_> {
         };
         // Freed on the way to the values.
         self.scopes.pop();
-        self.scopes.push(Vec::new());
+        self.scopes.push(Scope::default());
         values.unwrap_or_else(|| types.iter().map(|&ty| self.placeholder(ty, last.span)).collect())
     }
 
@@ -158,9 +158,17 @@ impl Lower<'_> {
         self.set_local(local, &values);
         let slots = self.slots.of(local);
         for (slot, value) in slots.zip(values) {
-            if self.out.ty(value).is_array() && self.disown(value) {
-                let scope = self.scopes.len() - 2;
-                self.scopes[scope].push(Owner::Slot(slot as u32));
+            if !self.out.ty(value).is_array() {
+                continue;
+            }
+            let is_owner = self.disown(value);
+            // The last scope is the statement's own.
+            let Some(block) = self.scopes.iter_mut().rev().nth(1) else { continue };
+            if is_owner {
+                block.owned.push(Owner::Slot(slot as u32));
+            } else {
+                block.aliased.push(value);
+                self.aliases.entry(value).or_default().push(local);
             }
         }
     }
@@ -294,7 +302,7 @@ impl Lower<'_> {
 
     /// What a `return` hands over: shapes checked, everything else that the function owns freed.
     fn return_values(&mut self, value: Option<&Expr>, span: Span) -> Vec<ir::Value> {
-        self.scopes.push(Vec::new());
+        self.scopes.push(Scope::default());
         let mut values = value.map(|value| self.values(value)).unwrap_or_default();
         self.check_result_shapes(&values, value.map_or(span, |value| value.span));
         let mut owned = self.owned_from(0);
@@ -343,7 +351,11 @@ impl Lower<'_> {
             let owned = self.owned_from(self.scopes.len() - 1);
             self.free(&owned, span);
         }
-        self.scopes.pop();
+        for array in self.scopes.pop().map(|scope| scope.aliased).unwrap_or_default() {
+            if let Some(names) = self.aliases.get_mut(&array) {
+                names.pop();
+            }
+        }
     }
 
     /// Frees what the scopes from `first` on own, on the way out of them.
@@ -354,7 +366,8 @@ impl Lower<'_> {
 
     /// The arrays that the scopes from `first` on own, in order of their making.
     fn owned_from(&mut self, first: usize) -> Vec<ir::Value> {
-        let owners: Vec<Owner> = self.scopes[first..].iter().flatten().copied().collect();
+        let owners: Vec<Owner> =
+            self.scopes[first..].iter().flat_map(|scope| &scope.owned).copied().collect();
         owners
             .into_iter()
             .map(|owner| match owner {
@@ -373,16 +386,16 @@ impl Lower<'_> {
     /// Notes that the statement at hand owns a fresh array.
     pub(super) fn own(&mut self, array: ir::Value) {
         if let Some(scope) = self.scopes.last_mut() {
-            scope.push(Owner::Value(array));
+            scope.owned.push(Owner::Value(array));
         }
     }
 
     /// Takes an array from the statement at hand, if that owns it.
     pub(super) fn disown(&mut self, array: ir::Value) -> bool {
         let Some(scope) = self.scopes.last_mut() else { return false };
-        match scope.iter().rposition(|&owner| owner == Owner::Value(array)) {
+        match scope.owned.iter().rposition(|&owner| owner == Owner::Value(array)) {
             Some(position) => {
-                scope.remove(position);
+                scope.owned.remove(position);
                 true
             }
             None => false,
@@ -392,13 +405,13 @@ impl Lower<'_> {
     /// Takes an array from the scope at hand, whoever owns it there: the value of a block that declares it.
     pub(super) fn disown_any(&mut self, array: ir::Value) -> bool {
         let Some(scope) = self.scopes.last() else { return false };
-        let found = scope.iter().rposition(|&owner| match owner {
+        let found = scope.owned.iter().rposition(|&owner| match owner {
             Owner::Slot(slot) => self.env[slot as usize] == Slot::Value(array),
             Owner::Value(value) => value == array,
         });
         match (found, self.scopes.last_mut()) {
             (Some(position), Some(scope)) => {
-                scope.remove(position);
+                scope.owned.remove(position);
                 true
             }
             _ => false,
