@@ -4,7 +4,13 @@
 #![forbid(unsafe_code)]
 
 pub mod ast;
+pub mod ast_text;
 pub mod diag;
+pub mod lexer;
+pub mod parser;
 pub mod span;
 pub mod tree;
 pub mod types;
+
+pub use ast_text::ast_text;
+pub use parser::{check_text, is_complete, parse};
