@@ -8,6 +8,7 @@ pub mod ir;
 mod lower;
 pub mod passes;
 pub mod pipeline;
+pub mod prelude;
 pub mod report;
 pub mod target;
 
