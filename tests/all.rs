@@ -3,6 +3,7 @@
 mod backend;
 mod command;
 mod documents;
+mod engine;
 mod errors;
 mod hostile;
 mod house;
