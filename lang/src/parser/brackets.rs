@@ -158,8 +158,10 @@ impl Matcher {
                     line_begin = token.end;
                     self.note_place(tokens, index);
                 }
-                TokenKind::LParen | TokenKind::LBracket | TokenKind::LBrace => {
-                    self.open(token, index, indent)
+                TokenKind::LParen | TokenKind::LBracket => self.open(token, index, indent),
+                TokenKind::LBrace => {
+                    self.note_body(tokens, index, first_of_line);
+                    self.open(token, index, indent);
                 }
                 TokenKind::RParen | TokenKind::RBracket | TokenKind::RBrace => {
                     tokens[index].kind = self.close(tokens, index, indent);
@@ -204,6 +206,19 @@ impl Matcher {
         let next_indent = next.start - tokens[index].end;
         let outdented = matches!(next.kind, TokenKind::For | TokenKind::If) && next_indent <= open.indent;
         if may_begin_line(next.kind) || outdented {
+            open.place = Some(index);
+        }
+    }
+
+    /// At a `{`: does a body begin here, so that the innermost bracket had better been closed?
+    fn note_body(&mut self, tokens: &[Token], index: usize, first_of_line: TokenKind) {
+        use TokenKind::{At, Fn, For, If, RBrace, While};
+        if let Some(open) = self.stack.last_mut()
+            && is_round(open.kind)
+            && open.place.is_none()
+            && ends_operand(tokens[index - 1].kind)
+            && matches!(first_of_line, Fn | For | If | While | At | RBrace)
+        {
             open.place = Some(index);
         }
     }

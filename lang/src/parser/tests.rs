@@ -247,7 +247,7 @@ fn h() { let = 3; var q = 1. }
 #[test]
 fn a_missing_bracket_is_one_error() {
     for text in [
-        "fn f(x) {\n    let a = g(x, (1 + 2\n    let b = 2\n    return b\n}\n",
+        "fn f(x) {\n    let a = g(x, (1 + 2)\n    let b = 2\n    return b\n}\n",
         "print(f(x)\nfor i in 0..n {\n    print(i)\n}\n",
         "let a = [1, 2\nprint(a)\nb = 3\n",
         "let a = [f(i)\n    for i in 0..n\nlet b = a\n",
@@ -256,6 +256,8 @@ fn a_missing_bracket_is_one_error() {
         "fn f(x)\n    if x { a = 1 }\n    return 1\n}\nlet b = 2\n",
         "if a b = 1 }\nlet c = 2\n",
         "if (a < b { c = 1 }\nlet c = 2\n",
+        "fn f(x, y {\n    let a = x\n}\nfn g() = 1\n",
+        "while f(a, b[i] {\n    a = 1\n}\n",
         "let c = a[1, 2)\nlet d = 2\n",
         "let c = (a))\nlet d = 2\n",
         "fn f() {\n  let a = 1\n}\n}\nlet d = 2\n",
