@@ -138,7 +138,7 @@ pub enum EvalError {
     /// A check failed.
     Check {
         /// Which.
-        site: CheckSite,
+        site: Box<CheckSite>,
         /// The values tested (for `Unique`: the ordinal that repeats and the earlier one), then the loop indices.
         values: Vec<Const>,
         /// What was printed before.
@@ -829,7 +829,7 @@ impl<'c, 'p> Machine<'c, 'p> {
             None => (0..tested).map(|position| const_from_bits(word(position), scalar(position))).collect(),
         };
         values.extend((tested..step.args.len()).map(|position| Const::I64(signed(position))));
-        Err(Box::new(EvalError::Check { site: site.clone(), values, prints: self.prints.clone() }))
+        Err(Box::new(EvalError::Check { site: Box::new(site.clone()), values, prints: self.prints.clone() }))
     }
 
     /// The lowest ordinal of `offset .. offset + count` whose value stood there before, and where.

@@ -110,6 +110,7 @@ macro_rules! all {
 }
 
 /// The function of an elementwise op whose operands (for `Select`, the last two) are of type `scalar`.
+#[allow(clippy::bool_comparison)] // one text for all types
 pub fn function(code: &OpCode, scalar: Scalar) -> Option<Function> {
     match code {
         OpCode::Add => ints!(scalar, (a, b) a.wrapping_add(b)).or(floats!(scalar, (a, b) a + b)),
