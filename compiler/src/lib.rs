@@ -4,6 +4,5 @@
 #![forbid(unsafe_code)]
 
 pub mod ir;
-mod lower;
-
-pub use lower::lower;
+pub mod lower;
+pub mod prelude;
