@@ -5,7 +5,7 @@
 
 pub mod backend;
 pub mod ir;
-mod lower;
+pub mod lower;
 pub mod passes;
 pub mod pipeline;
 pub mod prelude;

@@ -317,9 +317,13 @@ impl Lower<'_> {
     ) -> Iteration {
         let ordinals = (0..ranges.extents.len())
             .map(|position| {
-                // Where the index is the ordinal, it has the index's name.
-                let name =
-                    header.indices.get(position).map(|index| self.names[index.local.0 as usize].clone());
+                let is_index = |lower: &Self| {
+                    lower.known(ranges.los[position]) == Some(0) && ranges.steps[position].is_none()
+                };
+                let name = match header.indices.get(position) {
+                    Some(index) if is_index(self) => Some(self.names[index.local.0 as usize].clone()),
+                    Some(_) | None => None,
+                };
                 let ordinal = self.out.add_param(region, ir::Type::I64, name);
                 self.note_ordinal(ordinal, ranges.extents[position]);
                 ordinal

@@ -368,6 +368,7 @@ impl Lower<'_> {
         let scratch = &mut self.out.regions[self.scratch.index()];
         scratch.ops.clear();
         scratch.end = ir::Terminator::Yield(Vec::new());
+        drop_unused_constants(&mut self.out);
         self.out
     }
 
@@ -399,5 +400,24 @@ impl Lower<'_> {
 
     fn name(&mut self, value: ir::Value, name: &Arc<str>) {
         self.out.values[value.index()].name.get_or_insert_with(|| name.clone());
+    }
+}
+
+/// What folding leaves behind.
+fn drop_unused_constants(func: &mut ir::Func) {
+    let mut used = vec![false; func.values.len()];
+    for region in &func.regions {
+        let operands = region.ops.iter().flat_map(|&op| &func.op(op).args);
+        for value in operands.chain(region.end.args()) {
+            used[value.index()] = true;
+        }
+    }
+    let ir::Func { regions, ops, .. } = func;
+    let is_unused = |op: &ir::Op| {
+        matches!(op.code, ir::OpCode::Const(_) | ir::OpCode::Seed)
+            && op.results.iter().all(|result| !used[result.index()])
+    };
+    for region in regions {
+        region.ops.retain(|op| !is_unused(&ops[op.index()]));
     }
 }
