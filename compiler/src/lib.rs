@@ -6,4 +6,6 @@
 pub mod ir;
 pub mod passes;
 pub mod pipeline;
+pub mod prelude;
 pub mod report;
+
