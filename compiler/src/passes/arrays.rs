@@ -209,3 +209,88 @@ impl LoopWrites {
         }
     }
 }
+
+/// Where the arrays of a class come from, so that a carried array is known to keep the sizes that all of them share.
+pub(crate) struct Shapes {
+    classes: Classes,
+    /// Per class, its range of `list`.
+    ranges: Vec<(u32, u32)>,
+    list: Vec<Value>,
+}
+
+impl Shapes {
+    pub(crate) fn of(func: &Func) -> Shapes {
+        let classes = Classes::of(func);
+        let mut shapes = Shapes { classes, ranges: Vec::new(), list: Vec::new() };
+        let is_joined = |value: usize| shapes.classes.parent[value] != value as u32;
+        if (0..func.values.len()).any(is_joined) {
+            shapes.find_origins(func);
+        }
+        shapes
+    }
+
+    /// Parameters, allocs and calls that the array may come from; empty if it is one itself, or if one is made anew while older ones still go round.
+    pub(crate) fn origins(&self, array: Value) -> &[Value] {
+        let class = self.classes.get(array);
+        let (start, end) = self.ranges.get(class.index()).copied().unwrap_or_default();
+        &self.list[start as usize..end as usize]
+    }
+
+    fn find_origins(&mut self, func: &Func) {
+        let mut size = vec![0u32; func.values.len()];
+        let arrays = (0..func.values.len() as u32).map(Value).filter(|&value| func.ty(value).is_array());
+        arrays.clone().for_each(|array| size[self.classes.get(array).index()] += 1);
+        let mut nest = Nest { outer: vec![None; func.ops.len()] };
+        nest.region(func, func.body, None);
+        let mut origins: Vec<(Value, Value)> = Vec::new();
+        let mut is_renewed = vec![false; func.values.len()];
+        for array in arrays {
+            let class = self.classes.get(array);
+            if size[class.index()] < 2 {
+                continue;
+            }
+            let (is_origin, mut around) = match func.values[array.index()].def {
+                Def::Param(region, _) => (region == func.body, None),
+                Def::Op(op, _) => (func.op(op).regions.is_empty(), nest.outer[op.index()]),
+            };
+            if !is_origin {
+                continue;
+            }
+            origins.push((class, array));
+            // Made inside a loop that carries the class: an iteration may meet an array that an earlier one made.
+            while let Some(op) = around {
+                let carries = |&result: &Value| func.ty(result).is_array() && self.classes.get(result) == class;
+                is_renewed[class.index()] |= func.op(op).results.iter().any(carries);
+                around = nest.outer[op.index()];
+            }
+        }
+        origins.sort_unstable();
+        self.ranges = vec![(0, 0); func.values.len()];
+        for (class, array) in origins {
+            if is_renewed[class.index()] {
+                continue;
+            }
+            let at = self.list.len() as u32;
+            self.list.push(array);
+            let range = &mut self.ranges[class.index()];
+            *range = if range.0 == range.1 { (at, at + 1) } else { (range.0, at + 1) };
+        }
+    }
+}
+
+/// The loop around each op.
+struct Nest {
+    outer: Vec<Option<OpId>>,
+}
+
+impl Nest {
+    fn region(&mut self, func: &Func, region: RegionId, around: Option<OpId>) {
+        for &op in &func.region(region).ops {
+            self.outer[op.index()] = around;
+            let inside = if super::is_loop(&func.op(op).code) { Some(op) } else { around };
+            for &inner in &func.op(op).regions {
+                self.region(func, inner, inside);
+            }
+        }
+    }
+}

@@ -10,6 +10,16 @@ use crate::ir::{Func, Op, OpCode, OpId, PrintId, RegionId, SiteId, Terminator, V
 pub(crate) struct Sites {
     checks: Vec<Option<SiteId>>,
     prints: Vec<Option<PrintId>>,
+    /// What is set, to be cleared.
+    set: (Vec<SiteId>, Vec<PrintId>),
+}
+
+impl Sites {
+    /// For the next target.
+    pub(crate) fn clear(&mut self) {
+        self.set.0.drain(..).for_each(|site| self.checks[site.index()] = None);
+        self.set.1.drain(..).for_each(|site| self.prints[site.index()] = None);
+    }
 }
 
 /// Values of the source in the target. Cleared in time that the copy pays for, so that many small copies out of one large function stay cheap.
@@ -153,17 +163,21 @@ impl<'s> Copier<'s> {
         let Some(source) = self.source else { return code };
         match code {
             OpCode::Check(site) => {
-                self.sites.checks.resize(source.sites.len(), None);
+                let len = self.sites.checks.len().max(source.sites.len());
+                self.sites.checks.resize(len, None);
                 let known = &mut self.sites.checks[site.index()];
                 OpCode::Check(*known.get_or_insert_with(|| {
+                    self.sites.set.0.push(site);
                     target.sites.push(source.sites[site.index()].clone());
                     SiteId(target.sites.len() as u32 - 1)
                 }))
             }
             OpCode::Print(site) => {
-                self.sites.prints.resize(source.prints.len(), None);
+                let len = self.sites.prints.len().max(source.prints.len());
+                self.sites.prints.resize(len, None);
                 let known = &mut self.sites.prints[site.index()];
                 OpCode::Print(*known.get_or_insert_with(|| {
+                    self.sites.set.1.push(site);
                     target.prints.push(source.prints[site.index()].clone());
                     PrintId(target.prints.len() as u32 - 1)
                 }))
