@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backend;
+pub mod check_loops;
 pub mod ir;
 pub mod lower;
 pub mod passes;
