@@ -98,12 +98,20 @@ impl Array {
     }
 
     /// A copy of these elements, row-major.
-    pub fn from_slice<T: Element>(memory: &Arc<Memory>, dims: &[usize], elements: &[T]) -> Result<Array, ArrayError> {
+    pub fn from_slice<T: Element>(
+        memory: &Arc<Memory>,
+        dims: &[usize],
+        elements: &[T],
+    ) -> Result<Array, ArrayError> {
         ArrayRef::from_slice(dims, elements)?.to_array(memory)
     }
 
     /// These elements, row-major.
-    pub fn from_vec<T: Element>(memory: &Arc<Memory>, dims: &[usize], elements: Vec<T>) -> Result<Array, ArrayError> {
+    pub fn from_vec<T: Element>(
+        memory: &Arc<Memory>,
+        dims: &[usize],
+        elements: Vec<T>,
+    ) -> Result<Array, ArrayError> {
         Array::from_slice(memory, dims, &elements)
     }
 
@@ -194,7 +202,8 @@ struct Parts {
 impl Parts {
     /// Row-major without gaps. The rank is at most [`MAX_RANK`].
     fn contiguous(kind: ScalarKind, ptr: *mut u8, dims: &[usize]) -> Parts {
-        let mut parts = Parts { ptr, kind, rank: dims.len() as u8, dims: [0; MAX_RANK], strides: [0; MAX_RANK] };
+        let mut parts =
+            Parts { ptr, kind, rank: dims.len() as u8, dims: [0; MAX_RANK], strides: [0; MAX_RANK] };
         parts.dims[..dims.len()].copy_from_slice(dims);
         let mut stride = kind.bytes() as isize;
         for axis in (0..dims.len()).rev() {
@@ -568,7 +577,8 @@ mod tests {
         for &a in &views {
             for &b in &views {
                 let shared = bytes(a).iter().any(|byte| bytes(b).contains(byte));
-                let found = strided(&data, a.0, a.1, a.2).parts.overlaps(&strided(&data, b.0, b.1, b.2).parts);
+                let found =
+                    strided(&data, a.0, a.1, a.2).parts.overlaps(&strided(&data, b.0, b.1, b.2).parts);
                 assert!(found || !shared, "{a:?} and {b:?} share bytes");
                 told_apart += usize::from(!found);
             }
@@ -576,7 +586,10 @@ mod tests {
         assert!(told_apart > 0);
         let parts = |start, dims: &[usize], strides: &[isize]| strided(&data, start, dims, strides).parts;
         assert!(!parts(0, &[32], &[2]).overlaps(&parts(1, &[31], &[2])), "even and odd elements");
-        assert!(!parts(0, &[8, 3], &[8, 1]).overlaps(&parts(3, &[7, 5], &[8, 1])), "column blocks of one matrix");
+        assert!(
+            !parts(0, &[8, 3], &[8, 1]).overlaps(&parts(3, &[7, 5], &[8, 1])),
+            "column blocks of one matrix"
+        );
         assert!(parts(0, &[8, 4], &[8, 1]).overlaps(&parts(3, &[7, 5], &[8, 1])), "columns that meet");
         assert!(!parts(31, &[32], &[-1]).overlaps(&parts(32, &[32], &[1])), "halves, one reversed");
     }

@@ -170,7 +170,9 @@ fn take_cached(capacity: usize) -> Option<(NonNull<u8>, usize)> {
         return None;
     }
     let mut cache = CACHE.try_lock().ok()?;
-    let fits = |&(_, &(_, found)): &(usize, &(NonNull<u8>, usize))| found >= capacity && found <= capacity + capacity / 4;
+    let fits = |&(_, &(_, found)): &(usize, &(NonNull<u8>, usize))| {
+        found >= capacity && found <= capacity + capacity / 4
+    };
     let best = cache.blocks.iter().enumerate().filter(fits).min_by_key(|(_, (_, found))| *found)?.0;
     let block = cache.blocks.remove(best);
     cache.bytes -= block.1;
@@ -286,7 +288,9 @@ mod tests {
                 // SAFETY: `bytes` bytes of data, zeroed or written below before they are read; released once.
                 unsafe {
                     if contents == Contents::Zero {
-                        assert!(std::slice::from_raw_parts(data.as_ptr(), bytes).iter().all(|&byte| byte == 0));
+                        assert!(
+                            std::slice::from_raw_parts(data.as_ptr(), bytes).iter().all(|&byte| byte == 0)
+                        );
                     }
                     data.write_bytes(0xa5, bytes);
                     assert_eq!(Header::of(data), header);

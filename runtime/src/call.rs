@@ -13,7 +13,8 @@ use crate::memory::{Buffer, Memory};
 use crate::pool::Pool;
 use crate::stop::{StopFlag, StopReason};
 use kiln_abi::{
-    Ctx, ErrorRecord, STATUS_ERROR, STATUS_MEMORY, STATUS_OK, STATUS_PANIC, STATUS_STOPPED, ScalarKind, array_slots,
+    Ctx, ErrorRecord, STATUS_ERROR, STATUS_MEMORY, STATUS_OK, STATUS_PANIC, STATUS_STOPPED, ScalarKind,
+    array_slots,
 };
 use std::any::Any;
 use std::cell::Cell;
@@ -147,7 +148,8 @@ impl Owned {
         if rank > MAX_RANK || slots.len() != array_slots(rank) {
             return None;
         }
-        let dims = slots[1..1 + rank].iter().map(|&dim| usize::try_from(dim)).collect::<Result<_, _>>().ok()?;
+        let dims =
+            slots[1..1 + rank].iter().map(|&dim| usize::try_from(dim)).collect::<Result<_, _>>().ok()?;
         Array::from_buffer(kind, dims, self.adopt(slots[0])?)
     }
 }

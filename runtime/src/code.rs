@@ -120,14 +120,23 @@ impl Code {
 
 impl fmt::Debug for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Code({} functions, {} loops, {} bytes)", self.functions.len(), self.loops.len(), self.bytes)
+        write!(
+            f,
+            "Code({} functions, {} loops, {} bytes)",
+            self.functions.len(),
+            self.loops.len(),
+            self.bytes
+        )
     }
 }
 
 fn check_loops(loops: &[LoopInfo], functions: usize) -> Result<Box<[Loop]>, LoadError> {
     let check = |info: &LoopInfo| {
         if info.func as usize >= functions {
-            return Err(LoadError::Object(format!("a loop at line {} names function {}", info.line, info.func)));
+            return Err(LoadError::Object(format!(
+                "a loop at line {} names function {}",
+                info.line, info.func
+            )));
         }
         Ok(Loop::new(info))
     };

@@ -151,7 +151,14 @@ unsafe extern "C" fn print(ctx: *mut Ctx, site: i64, values: *const u64) -> i32 
                     None => (PrintValue::Scalar(ty.kind, slots.read()), 1),
                     Some(rank) => {
                         let used = array_slots(rank);
-                        (PrintValue::Array(array_of(ty.kind, rank, std::slice::from_raw_parts(slots, used))), used)
+                        (
+                            PrintValue::Array(array_of(
+                                ty.kind,
+                                rank,
+                                std::slice::from_raw_parts(slots, used),
+                            )),
+                            used,
+                        )
                     }
                 };
                 slots = slots.add(used);
@@ -282,7 +289,9 @@ fn widen(kind: ScalarKind, slot: u64) -> i128 {
     match kind {
         ScalarKind::I32 => i128::from(slot as u32 as i32),
         ScalarKind::I64 => i128::from(slot as i64),
-        ScalarKind::Bool | ScalarKind::U32 | ScalarKind::U64 | ScalarKind::F32 | ScalarKind::F64 => i128::from(slot),
+        ScalarKind::Bool | ScalarKind::U32 | ScalarKind::U64 | ScalarKind::F32 | ScalarKind::F64 => {
+            i128::from(slot)
+        }
     }
 }
 

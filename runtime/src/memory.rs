@@ -82,7 +82,8 @@ fn machine_bytes() -> Option<u64> {
     #[cfg(unix)]
     {
         // SAFETY: asks for two constants of the system.
-        let (pages, page) = unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
+        let (pages, page) =
+            unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
         let physical = u64::try_from(pages).ok()?.checked_mul(u64::try_from(page).ok()?)?;
         let group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
             .iter()

@@ -263,8 +263,12 @@ mod tests {
 
     #[test]
     fn minimum_and_maximum_follow_ieee_754_2019() {
-        let min = |a: f64, b: f64| f64::from_bits(combine(ReduceOp::Min, ScalarKind::F64, a.to_bits(), b.to_bits()));
-        let max = |a: f64, b: f64| f64::from_bits(combine(ReduceOp::Max, ScalarKind::F64, a.to_bits(), b.to_bits()));
+        let min = |a: f64, b: f64| {
+            f64::from_bits(combine(ReduceOp::Min, ScalarKind::F64, a.to_bits(), b.to_bits()))
+        };
+        let max = |a: f64, b: f64| {
+            f64::from_bits(combine(ReduceOp::Max, ScalarKind::F64, a.to_bits(), b.to_bits()))
+        };
         assert!(min(f64::NAN, 1.0).is_nan() && min(1.0, f64::NAN).is_nan());
         assert!(max(f64::NAN, 1.0).is_nan() && max(1.0, f64::NAN).is_nan());
         for (a, b) in [(0.0, -0.0), (-0.0, 0.0)] {

@@ -165,8 +165,11 @@ mod tests {
     fn deadlines_come_in_time_and_can_be_called_off() {
         let flags: Vec<_> = (0..8).map(|_| Arc::new(StopFlag::new())).collect();
         let start = Instant::now();
-        let mut watches: Vec<_> =
-            flags.iter().zip(1..).map(|(flag, k)| Some(watch(flag, Duration::from_millis(10 * k)).unwrap())).collect();
+        let mut watches: Vec<_> = flags
+            .iter()
+            .zip(1..)
+            .map(|(flag, k)| Some(watch(flag, Duration::from_millis(10 * k)).unwrap()))
+            .collect();
         watches[1] = None;
         while flags[7].reason().is_none() {
             assert!(start.elapsed() < Duration::from_secs(20), "the last deadline never came");

@@ -26,7 +26,9 @@ pub fn scalar(kind: ScalarKind, bits: u64) -> String {
         ScalarKind::U32 => (bits as u32).to_string(),
         ScalarKind::U64 => bits.to_string(),
         // Rust's `Debug` is the shortest that reads back, with `.0` or an exponent.
-        ScalarKind::F32 => float(f32::from_bits(bits as u32).is_nan(), format!("{:?}", f32::from_bits(bits as u32))),
+        ScalarKind::F32 => {
+            float(f32::from_bits(bits as u32).is_nan(), format!("{:?}", f32::from_bits(bits as u32)))
+        }
         ScalarKind::F64 => float(f64::from_bits(bits).is_nan(), format!("{:?}", f64::from_bits(bits))),
     }
 }
@@ -119,7 +121,10 @@ mod tests {
         assert_eq!(scalar(ScalarKind::U32, 0xdead_beef_ffff_fffe), "4294967294");
         assert_eq!(scalar(ScalarKind::I64, u64::MAX), "-1");
         assert_eq!(scalar(ScalarKind::U64, u64::MAX), "18446744073709551615");
-        assert_eq!((scalar(ScalarKind::Bool, 1), scalar(ScalarKind::Bool, 0)), ("true".into(), "false".into()));
+        assert_eq!(
+            (scalar(ScalarKind::Bool, 1), scalar(ScalarKind::Bool, 0)),
+            ("true".into(), "false".into())
+        );
     }
 
     #[test]
@@ -141,6 +146,9 @@ mod tests {
     #[test]
     fn tuples_print_as_in_python() {
         let items = ["1".to_owned(), "2.0".to_owned()];
-        assert_eq!((tuple(&items), tuple(&items[..1]), tuple(&[])), ("(1, 2.0)".into(), "(1,)".into(), "()".into()));
+        assert_eq!(
+            (tuple(&items), tuple(&items[..1]), tuple(&[])),
+            ("(1, 2.0)".into(), "(1,)".into(), "()".into())
+        );
     }
 }

@@ -195,7 +195,8 @@ impl Groups<'_> {
     fn run_group(&mut self, group: i64) -> Flow {
         let Plan { span: Span { run, .. }, targets, groups, .. } = self.plan;
         let (lo, hi) = (cut(run.count, group, *groups), cut(run.count, group + 1, *groups));
-        let mut segments: Vec<i64> = targets.iter().map(|target| group * (target.segments / groups)).collect();
+        let mut segments: Vec<i64> =
+            targets.iter().map(|target| group * (target.segments / groups)).collect();
         for (index, segment) in segments.iter().enumerate() {
             self.begin_segment(index, *segment);
         }
@@ -250,7 +251,9 @@ impl Groups<'_> {
             Copies::Direct => None,
             Copies::One(copy) => Some(copy),
             // SAFETY: the wave's copies lie one behind the other, and this segment is one of the wave's.
-            Copies::Each { base, first } => Some(unsafe { base.add((segment - first) as usize * target.bytes()) }),
+            Copies::Each { base, first } => {
+                Some(unsafe { base.add((segment - first) as usize * target.bytes()) })
+            }
         };
         let slots = match copy {
             None => target.slots.clone(),
@@ -315,7 +318,12 @@ fn run_serial<'r>(run: &'r Run<'r>, task: &Task<'_>, targets: &[Target]) -> Bloc
 }
 
 /// Groups on all threads. `None`, and nothing has happened, if there is no memory for the copies.
-fn run_parallel<'r>(run: &'r Run<'r>, task: &Task<'_>, targets: &[Target], groups: i64) -> Option<BlockState> {
+fn run_parallel<'r>(
+    run: &'r Run<'r>,
+    task: &Task<'_>,
+    targets: &[Target],
+    groups: i64,
+) -> Option<BlockState> {
     let ordered = &run.outline.ordered[..];
     let mut cut_blocks: Vec<(i64, Terms<'_>)> = Vec::new();
     if !ordered.is_empty() {
@@ -336,8 +344,9 @@ fn run_parallel<'r>(run: &'r Run<'r>, task: &Task<'_>, targets: &[Target], group
     let mut state: Option<BlockState> = None;
     for first in (0..groups).step_by(wave as usize) {
         let last = groups.min(first + wave);
-        let each = |(target, copy): (&Target, &Scratch<'_>)| {
-            Copies::Each { base: copy.data, first: first * (target.segments / groups) }
+        let each = |(target, copy): (&Target, &Scratch<'_>)| Copies::Each {
+            base: copy.data,
+            first: first * (target.segments / groups),
         };
         let plan = Plan {
             span: Span { run, terms: ptr::null_mut(), base: 0 },

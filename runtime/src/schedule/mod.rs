@@ -165,7 +165,9 @@ pub fn join(code: &Code, number: usize, left: BlockState, right: &BlockState) ->
 
 fn join_states(outline: &Loop, left: BlockState, right: &BlockState) -> BlockState {
     let mut state = left;
-    for (reduction, (total, later)) in outline.unordered().zip(state.unordered.iter_mut().zip(&right.unordered)) {
+    for (reduction, (total, later)) in
+        outline.unordered().zip(state.unordered.iter_mut().zip(&right.unordered))
+    {
         *total = combine(reduction.op, reduction.ty, *total, *later);
     }
     state.joined.append(&outline.ordered, &right.joined);
@@ -573,7 +575,14 @@ fn run_terms<'r>(
     if !run.is_broken() {
         for block in lo / BLOCK..blocks_of(hi) {
             let (first, last) = ordinals_of(run.count, block);
-            order::fold_terms(ordered, &mut accumulators, terms.get(), lo, (first.max(lo), last), run.lane_mask);
+            order::fold_terms(
+                ordered,
+                &mut accumulators,
+                terms.get(),
+                lo,
+                (first.max(lo), last),
+                run.lane_mask,
+            );
             let values: Vec<u64> = values_of(ordered, &accumulators).collect();
             joined.push_block(ordered, block as u64, &values);
             accumulators.copy_from_slice(start);
