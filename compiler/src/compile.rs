@@ -6,7 +6,7 @@
 use crate::backend::{self, CompileError, EmitOptions};
 use crate::report::Report;
 use crate::target::{OptLevel, Target};
-use crate::{check_loops, ir, lower, passes, pipeline};
+use crate::{check_loops, ir, lower, pipeline};
 use kiln_lang::diag::Diagnostic;
 use kiln_lang::tree;
 use std::time::{Duration, Instant};
@@ -74,7 +74,7 @@ fn check_and_settle(ir: &mut ir::Program) -> Result<(), Vec<Diagnostic>> {
     if !diagnostics.is_empty() {
         return Err(diagnostics);
     }
-    passes::apply_fast(ir);
+    pipeline::apply_fast(ir);
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod check_loops;
+pub mod compile;
 pub mod ir;
 pub mod lower;
 pub mod passes;
