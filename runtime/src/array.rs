@@ -293,7 +293,7 @@ impl Parts {
         };
         let told_apart = |modulus: usize| {
             // Axes whose stride the modulus divides move an element by nothing; the others keep it in a window.
-            let moves = |stride: isize| stride.unsigned_abs() % modulus != 0;
+            let moves = |stride: isize| !stride.unsigned_abs().is_multiple_of(modulus);
             let (a, b) = (self.span(moves), other.span(moves));
             let modulus = modulus as i128;
             if a.1 - a.0 > modulus || b.1 - b.0 > modulus {

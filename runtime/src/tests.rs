@@ -443,7 +443,7 @@ fn array_reductions_short_of_memory_run_with_fewer_copies_or_fail_cleanly() {
 unsafe extern "C" fn failing_chunk(ctx: *mut Ctx, env: *mut u64, lo: i64, hi: i64) -> i32 {
     let [seed, rate] = [0, 1].map(|slot| unsafe { *env.add(slot) });
     for q in lo..hi {
-        if mix(q as u64, seed) % rate == 0 {
+        if mix(q as u64, seed).is_multiple_of(rate) {
             return unsafe { fail(ctx, 5, &[q]) };
         }
         std::hint::black_box(noise(q, seed));
@@ -457,7 +457,7 @@ fn the_error_reported_is_the_first_in_sequential_order() {
     let pools = THREADS.map(Pool::new);
     for round in 0..400 {
         let (n, rate) = (20_000, [3, 1000, 20_000, 100_000][round as usize % 4]);
-        let first = (0..n).find(|&q| mix(q as u64, round) % rate == 0);
+        let first = (0..n).find(|&q| mix(q as u64, round).is_multiple_of(rate));
         for pool in &pools {
             match (bench.run_on(pool, n, &[round, rate]), first) {
                 (Ok(_), None) => {}
@@ -491,7 +491,7 @@ unsafe extern "C" fn inner_chunk(ctx: *mut Ctx, env: *mut u64, lo: i64, hi: i64)
     unsafe {
         let [seed, rate, _, i] = [0, 1, 2, 3].map(|slot| *env.add(slot));
         for j in lo..hi {
-            if mix(mix(i, j as u64), seed) % rate == 0 {
+            if mix(mix(i, j as u64), seed).is_multiple_of(rate) {
                 return fail(ctx, 6, &[i as i64, j]);
             }
             *(*ctx).partial = (*(*ctx).partial).wrapping_add(mix(i, j as u64));
@@ -524,7 +524,7 @@ fn nested_loops_give_the_same_bits_and_the_same_first_error() {
             for seed in 0..20 {
                 let rate = [50, 5000, 100_000][seed as usize % 3];
                 let all = || (0..outer).flat_map(|i| (0..inner).map(move |j| (i, j)));
-                let first = all().find(|&(i, j)| mix(mix(i as u64, j as u64), seed) % rate == 0);
+                let first = all().find(|&(i, j)| mix(mix(i as u64, j as u64), seed).is_multiple_of(rate));
                 match (bench.run_on(&pool, outer, &[seed, rate, inner as u64]), first) {
                     (Ok(_), None) => {}
                     (Err(Failure::Program(record)), Some((i, j))) => {
@@ -752,7 +752,7 @@ fn a_trillion_zeros_are_refused() {
         for count in [1_000_000_000_000i64, i64::MAX] {
             let bench = Bench { memory: Memory::new(limit), ..Bench::new(&[making_entry], &[]) };
             let found = bench.run(1, 0, &[count as u64]).unwrap_err();
-            let wanted = (count as u64).checked_mul(8).unwrap_or(u64::MAX);
+            let wanted = (count as u64).saturating_mul(8);
             assert_eq!(found, Failure::Memory { requested: wanted, limit });
             assert_eq!(bench.memory.used(), 0);
         }

@@ -8,7 +8,7 @@
 //! divisor of their S. One group means one thread, with one copy per array that is merged and refilled at each segment's end; the bits are
 //! the same. Where a group ends within a block of a scalar reduction, the block's terms go to a buffer that is folded at the end.
 
-use super::{BlockState, Chunks, Flow, Pace, Piece, Run, Span, Splits, Terms, sweep, values_of};
+use super::{BlockState, Chunks, Flow, Pace, Piece, Run, Span, Terms, Work, sweep, values_of};
 use crate::block::Contents;
 use crate::call::Task;
 use crate::number::{Element, with_op, with_type};
@@ -106,7 +106,7 @@ fn find_targets(run: &Run<'_>) -> Vec<Target> {
 
 /// How many groups the loop is cut into; 1 if it stays on this thread.
 fn count_groups(run: &Run<'_>, targets: &[Target]) -> i64 {
-    if Pace::new(run.threads, run.count, run.cost()).splits != Splits::Now {
+    if !run.work(run.count, 1).is_large() {
         return 1;
     }
     let ordered = || targets.iter().filter(|target| target.is_ordered()).map(|target| target.segments);
@@ -200,7 +200,7 @@ impl Groups<'_> {
         for (index, segment) in segments.iter().enumerate() {
             self.begin_segment(index, *segment);
         }
-        let mut pace = Pace::new(1, hi - lo, run.cost());
+        let mut pace = Pace::new(Work { threads: 1, ..run.work(hi - lo, 1) });
         let mut at = lo;
         while at < hi {
             let mut end = at + pace.step.min(hi - at);
@@ -356,7 +356,7 @@ fn run_parallel<'r>(
             cut_blocks: &cut_blocks,
         };
         let mut piece = Groups::new(&plan);
-        sweep(&plan, &mut piece, (first, last), Pace { step: 1, splits: Splits::Now });
+        sweep(&plan, &mut piece, (first, last), Pace::eager());
         let later = piece.chunks.into_state(piece.joined);
         state = Some(match state {
             None => later,
@@ -421,7 +421,12 @@ impl<'r> Piece<'r> for Elements<'r> {
 
 fn merge_parallel(run: &Run<'_>, target: &Target, copies: NonNull<u8>, count: usize) {
     let plan = Merge { run, target, copies, count };
-    let pace = Pace::new(run.threads, target.len as i64, 2 * count as u64);
+    let pace = Pace::new(Work {
+        units: target.len as i64,
+        cost: count.max(1) as u64,
+        doubtful: false,
+        ..run.work(1, 1)
+    });
     sweep(&plan, &mut Elements(&plan), (0, target.len as i64), pace);
 }
 

@@ -28,7 +28,7 @@ use crate::pool::{Pool, Workers};
 use kiln_abi::{
     BLOCK, CodeFn, Ctx, ErrorRecord, LANES, STATUS_ERROR, STATUS_OK, ScalarReduction, neutral_term,
 };
-use pace::{Pace, Splits};
+use pace::{Pace, Splits, Work};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
@@ -215,14 +215,15 @@ impl<'r> Run<'r> {
         }
     }
 
-    fn cost(&self) -> u64 {
-        u64::from(self.outline.info.cost.max(1))
+    /// Units of so many iterations each.
+    fn work(&self, units: i64, each: i64) -> Work {
+        Work::new(self.threads, units, u64::from(self.outline.info.cost), each)
     }
 
     /// One chunk on this thread is all it takes.
     fn is_small(&self) -> bool {
         (self.outline.ordered.is_empty() || self.count <= BLOCK)
-            && Pace::new(self.threads, self.count, self.cost()).is_one_step(self.count)
+            && Pace::new(self.work(self.count, 1)).is_one_step(self.count)
     }
 
     /// A chunk from `lo` on failed.
@@ -512,15 +513,14 @@ fn run_range<'r>(run: &'r Run<'r>, task: &Task<'_>, blocks: Range<i64>) -> Block
 }
 
 fn run_ordinals<'r>(span: &Span<'r>, (lo, hi): (i64, i64)) -> BlockState {
-    let pace = Pace::new(span.run.threads, hi - lo, span.run.cost());
+    let pace = Pace::new(span.run.work(hi - lo, 1));
     let mut piece = Ordinals::new(span);
     sweep(span, &mut piece, (lo, hi), pace);
     piece.chunks.into_state(Joined::default())
 }
 
 fn run_whole_blocks<'r>(span: &Span<'r>, blocks: Range<i64>) -> BlockState {
-    let cost = span.run.cost() * BLOCK as u64;
-    let pace = Pace::new(span.run.threads, blocks.end - blocks.start, cost);
+    let pace = Pace::new(span.run.work(blocks.end - blocks.start, BLOCK));
     let mut piece = Blocks::new(span);
     sweep(span, &mut piece, (blocks.start, blocks.end), pace);
     piece.chunks.into_state(piece.joined)
@@ -530,13 +530,10 @@ fn run_whole_blocks<'r>(span: &Span<'r>, blocks: Range<i64>) -> BlockState {
 fn run_one_block<'r>(span: &Span<'r>, task: &Task<'_>, block: i64) -> BlockState {
     let run = span.run;
     let (mut lo, hi) = ordinals_of(run.count, block);
-    let mut pace = Pace::new(run.threads, hi - lo, run.cost());
+    let mut pace = Pace::new(run.work(hi - lo, 1));
     let mut piece = Ordinals::new(span);
-    loop {
-        match ahead(&mut piece, (lo, hi), &mut pace) {
-            Some(at) => lo = at,
-            None => break,
-        }
+    while let Some(at) = ahead(&mut piece, (lo, hi), &mut pace) {
+        lo = at;
         if lo == hi {
             break;
         }
@@ -564,7 +561,7 @@ fn run_terms<'r>(
     let terms = Terms::new(run, task, (lo, hi))?;
     let span = Span { run, terms: terms.slots.as_ptr(), base: lo };
     let mut piece = Ordinals::new(&span);
-    sweep(&span, &mut piece, (lo, hi), Pace::new(run.threads, hi - lo, run.cost()).eager(hi - lo));
+    sweep(&span, &mut piece, (lo, hi), Pace::eager());
     let start = &run.outline.start[run.outline.accumulators..][..LANES * ordered.len()];
     let mut accumulators = start.to_vec();
     if let Some(begun) = begun {

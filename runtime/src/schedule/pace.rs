@@ -2,7 +2,7 @@
 //!
 //! In: the number of units (iterations, blocks) and the compiler's guess of what one costs; then, how long steps took. Out: how many units the next step
 //! has, and whether to split. Holds: steps become long enough for their overhead (a call, two readings of the clock, a look at flags:
-//! about 100 ns) to stay below a hundredth, and short enough to stop and to balance in a fifth of a millisecond.
+//! about 100 ns) to stay below a hundredth, and short enough to stop and to balance in a tenth of a millisecond or two.
 
 use std::time::Duration;
 
@@ -13,19 +13,20 @@ const DOUBTFUL: u64 = 64;
 /// What a serial loop does between two looks at the stop flag.
 const SERIAL_STEP: u64 = 100_000;
 
-const HASTY: Duration = Duration::from_micros(5);
-const SHORT: Duration = Duration::from_micros(50);
-const LONG: Duration = Duration::from_micros(200);
+/// What a step aims at.
 const AIM: Duration = Duration::from_micros(100);
-/// A step of a small loop that takes longer was misjudged.
-const SLOW: Duration = Duration::from_micros(20);
+/// What a step aims at while splitting is undecided.
+const FIRST_AIM: Duration = Duration::from_micros(10);
+/// A loop that has taken so long is worth waking threads for, which takes as long again: at worst, a loop of this length takes twice what
+/// it could, and no loop takes more.
+const WORTH_WAKING: Duration = Duration::from_micros(20);
 
 /// When to split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Splits {
     /// One thread only, or too little to do.
     Never,
-    /// When a step shows that there is more to do than it seemed.
+    /// When there is seen to be enough to do.
     WhenSlow,
     /// Whenever somebody has nothing to do.
     Now,
@@ -36,31 +37,62 @@ pub(super) struct Pace {
     /// Units of the next step; at least 1.
     pub(super) step: i64,
     pub(super) splits: Splits,
+    /// How long all steps took that were measured.
+    spent: Duration,
+}
+
+/// How much there is to do, as far as the compiler knows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Work {
+    /// Threads that may do it.
+    pub(super) threads: usize,
+    /// Units in all.
+    pub(super) units: i64,
+    /// Operations of a unit.
+    pub(super) cost: u64,
+    /// The cost may be wrong by orders, because loops of unknown length are in it.
+    pub(super) doubtful: bool,
+}
+
+impl Work {
+    /// Iterations of this cost each, `each` of them to a unit.
+    pub(super) fn new(threads: usize, units: i64, cost: u64, each: i64) -> Work {
+        Work { threads, units, cost: cost.max(1).saturating_mul(each as u64), doubtful: cost >= DOUBTFUL }
+    }
+
+    fn operations(&self) -> u64 {
+        (self.units.max(0) as u64).saturating_mul(self.cost)
+    }
+
+    /// Is it worth copies of arrays?
+    pub(super) fn is_large(&self) -> bool {
+        self.threads > 1 && self.operations() >= if self.doubtful { SMALL } else { 8 * SMALL }
+    }
 }
 
 impl Pace {
-    pub(super) fn new(threads: usize, units: i64, cost: u64) -> Pace {
-        let work = (units.max(0) as u64).saturating_mul(cost);
-        let within = |operations: u64| (operations / cost.max(1)).max(1) as i64;
+    pub(super) fn new(work: Work) -> Pace {
+        let Work { threads, units, cost, doubtful } = work;
+        let within = |operations: u64| (operations / cost).max(1) as i64;
+        let spent = Duration::ZERO;
         if threads > 1 && units > 1 {
-            if work >= SMALL {
-                let shares = units / (32 * threads as i64);
-                return Pace { step: within(SMALL).min(shares).max(1), splits: Splits::Now };
+            let share = (units / (32 * threads as i64)).max(1);
+            if work.operations() >= SMALL {
+                // Sure to be large, or else cheap enough to look closer first.
+                let splits = if doubtful { Splits::Now } else { Splits::WhenSlow };
+                return Pace { step: within(SMALL).min(share), splits, spent };
             }
-            if cost >= DOUBTFUL {
-                return Pace { step: (units / 8).max(1), splits: Splits::WhenSlow };
+            if doubtful {
+                return Pace { step: (units / 8).max(1), splits: Splits::WhenSlow, spent };
             }
         }
-        let step = if work < 2 * SERIAL_STEP { units.max(1) } else { within(SERIAL_STEP) };
-        Pace { step, splits: Splits::Never }
+        let step = if work.operations() < 2 * SERIAL_STEP { units.max(1) } else { within(SERIAL_STEP) };
+        Pace { step, splits: Splits::Never, spent }
     }
 
     /// The pace of units known to be heavy.
-    pub(super) fn eager(self, units: i64) -> Pace {
-        match self.splits {
-            Splits::Never | Splits::WhenSlow if units > 1 => Pace { step: 1, splits: Splits::Now },
-            Splits::Never | Splits::WhenSlow | Splits::Now => self,
-        }
+    pub(super) fn eager() -> Pace {
+        Pace { step: 1, splits: Splits::Now, spent: Duration::ZERO }
     }
 
     pub(super) fn is_one_step(&self, units: i64) -> bool {
@@ -68,19 +100,15 @@ impl Pace {
     }
 
     pub(super) fn adapt(&mut self, took: Duration) {
-        if self.splits == Splits::WhenSlow && took > SLOW {
+        self.spent += took;
+        let aim = if self.splits == Splits::WhenSlow { FIRST_AIM } else { AIM };
+        if self.splits == Splits::WhenSlow && self.spent > WORTH_WAKING {
             self.splits = Splits::Now;
         }
-        self.step = if took < HASTY {
-            self.step.saturating_mul(8)
-        } else if took < SHORT {
-            self.step.saturating_mul(2)
-        } else if took > LONG {
-            (self.step as f64 * (AIM.as_secs_f64() / took.as_secs_f64())) as i64
-        } else {
-            self.step
+        if took < aim / 2 || took > 2 * aim {
+            let factor = (aim.as_secs_f64() / took.as_secs_f64().max(1e-9)).min(8.0);
+            self.step = ((self.step as f64 * factor) as i64).max(1);
         }
-        .max(1);
     }
 }
 
@@ -88,27 +116,35 @@ impl Pace {
 mod tests {
     use super::*;
 
+    fn pace(threads: usize, units: i64, cost: u64) -> Pace {
+        Pace::new(Work::new(threads, units, cost, 1))
+    }
+
     #[test]
     fn small_loops_stay_and_misjudged_ones_are_found_out() {
-        assert!(Pace::new(8, 100, 10).is_one_step(100));
-        assert_eq!(Pace::new(1, 1 << 40, 10).splits, Splits::Never);
-        assert_eq!(Pace::new(8, 1 << 20, 10).splits, Splits::Now);
-        let mut pace = Pace::new(8, 16, 500);
-        assert_eq!((pace.step, pace.splits), (2, Splits::WhenSlow));
-        pace.adapt(Duration::from_millis(10));
-        assert_eq!((pace.step, pace.splits), (1, Splits::Now));
+        assert!(pace(8, 100, 10).is_one_step(100));
+        assert_eq!(pace(1, 1 << 40, 10).splits, Splits::Never);
+        assert_eq!(pace(8, 1 << 20, 100).splits, Splits::Now);
+        for (units, cost, step) in [(16, 500, 2), (1 << 20, 10, 2000)] {
+            let mut pace = pace(8, units, cost);
+            assert_eq!((pace.step, pace.splits), (step, Splits::WhenSlow));
+            pace.adapt(Duration::from_micros(1));
+            assert_eq!(pace.splits, Splits::WhenSlow);
+            pace.adapt(Duration::from_millis(100));
+            assert_eq!((pace.step, pace.splits), (1, Splits::Now));
+        }
     }
 
     #[test]
     fn steps_approach_a_tenth_of_a_millisecond() {
         for nanoseconds in [1, 100, 10_000, 1_000_000] {
-            let mut pace = Pace::new(2, 1 << 50, 1);
+            let mut pace = pace(2, 1 << 50, 1);
             let took = |step: i64| Duration::from_nanos(nanoseconds * step as u64);
             for _ in 0..40 {
                 pace.adapt(took(pace.step));
             }
             let last = took(pace.step);
-            assert!(last >= SHORT && (last <= LONG || pace.step == 1), "{nanoseconds} ns: {last:?}");
+            assert!(last >= AIM / 2 && (last <= 2 * AIM || pace.step == 1), "{nanoseconds} ns: {last:?}");
         }
     }
 }
