@@ -12,6 +12,9 @@ use kiln_lang::span::Span;
 use kiln_lang::tree::Const;
 use kiln_lang::types::Scalar;
 
+/// Looking at that many assignments or reads counts as one op of a program's room.
+pub(super) const LOOKS_PER_OP: usize = 16;
+
 /// An ordinal never comes near 2^62: no loop runs that long. Sizes do not either: no memory is that large.
 const HUGE: i128 = 1 << 62;
 
@@ -408,24 +411,27 @@ impl Lower<'_> {
     /// of the innermost loop apart.
     pub(super) fn assigned(&mut self, stretch: &Stretch, span: Span) -> Assigned {
         let mut assigned = Assigned::default();
-        if self.full {
+        self.charge(stretch.writes.len() / LOOKS_PER_OP);
+        if self.is_full() {
             return assigned;
         }
-        let mut seen = std::collections::HashSet::new();
+        self.look += 1;
+        self.seen.resize(self.env.len(), 0);
         for at in stretch.writes.clone() {
             let write = self.effects.writes[at];
             for slot in self.slots_of_write(&write) {
-                let state = self.env.get(slot).copied().unwrap_or(Slot::Unset);
-                if state == Slot::Unset || !seen.insert(slot) {
+                if self.seen.get(slot).is_none_or(|&look| look == self.look) {
                     continue;
                 }
-                match state {
+                self.seen[slot] = self.look;
+                match self.env[slot] {
                     Slot::Unset => {}
                     Slot::Value(_) => assigned.values.push(slot as u32),
                     Slot::Sink { reduction, op } => assigned.sinks.push((slot as u32, reduction, op)),
                 }
             }
         }
+        self.charge(assigned.values.len());
         self.refuse_aliases_of_swapped(&assigned.values, span);
         assigned
     }
@@ -461,6 +467,11 @@ impl Lower<'_> {
         }
         let local = self.slots.first.partition_point(|&first| first <= slot) - 1;
         Some(self.names[local].clone())
+    }
+
+    /// Takes from the room what looking at the tree costs.
+    pub(super) fn charge(&mut self, ops: usize) {
+        self.room = self.room.saturating_sub(ops);
     }
 
     /// Has the program outgrown its room? Reports it once.

@@ -13,7 +13,7 @@ use kiln_lang::tree::{
 use kiln_lang::types::{Scalar, Type};
 
 /// Ops that may be computed in vain rather than branch around them.
-const CHEAP: u32 = 6;
+pub(super) const CHEAP: u32 = 6;
 
 impl Lower<'_> {
     /// The flattened values of an expression.
@@ -505,7 +505,7 @@ fn cheap_value(block: &BlockExpr) -> Option<&Expr> {
 }
 
 /// Roughly how many ops an expression takes, if it is pure, cannot fail, and takes no more than `most`.
-fn cost(expr: &Expr, most: u32) -> Option<u32> {
+pub(super) fn cost(expr: &Expr, most: u32) -> Option<u32> {
     let sum = |own: u32, operands: &[&Expr]| {
         let mut total = own;
         for operand in operands {

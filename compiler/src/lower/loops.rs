@@ -3,7 +3,7 @@
 //! In: `for`, `while`, and the loops that generators make. Out: `for` and `while` ops. Holds: a plain loop carries exactly the slots that it
 //! assigns; an annotated one carries none: what it assigns of the world outside are reductions (SEMANTICS section 5), else it is refused.
 
-use super::build::identity;
+use super::build::{LOOKS_PER_OP, identity};
 use super::effects::{How, Part, Stretch, Target};
 use super::{Loop, LoopKind, Lower, Slot};
 use crate::ir::{self, CheckKind, ForData, OpCode, Reduction, Terminator};
@@ -436,6 +436,10 @@ impl Lower<'_> {
     /// The reductions of an annotated loop; what is assigned otherwise is reported, and carried so that lowering can go on.
     fn reductions_of(&mut self, header: &Header) -> (Vec<u32>, Vec<Sink>) {
         let (mut carried, mut sinks) = (Vec::new(), Vec::new());
+        self.charge((header.inside.writes.len() + header.inside.reads.len()) / LOOKS_PER_OP);
+        if self.is_full() {
+            return (carried, sinks);
+        }
         for candidate in self.candidates(&header.inside) {
             let refusal = self.refusal(&candidate, header);
             let slot = self.slots.first[candidate.local.0 as usize];

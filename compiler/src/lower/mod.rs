@@ -40,8 +40,8 @@ use kiln_lang::types::{Layout, Type};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// Ops and values of all functions of a program together; more is an error. It bounds time and memory on hostile input, where nested
-/// branches that all assign the same thousands of variables would grow with the product of both.
+/// Ops and values of all functions of a program together, and what branches and loops carry; more is an error. It bounds time and memory on
+/// hostile input, where nested branches that all assign the same thousands of variables would grow with the product of both.
 const MAX_SIZE: usize = 600_000;
 
 /// Lowers a program.
@@ -54,8 +54,8 @@ pub fn lower(program: &tree::Program) -> Result<ir::Program, Vec<Diagnostic>> {
     let mut room = MAX_SIZE;
     let mut funcs = Vec::with_capacity(program.funcs.len());
     for (number, func) in program.funcs.iter().enumerate() {
-        let lowered = lower_func(program, func, number == 0, room, &mut findings);
-        room = room.saturating_sub(lowered.values.len() + lowered.ops.len());
+        let (lowered, left) = lower_func(program, func, number == 0, room, &mut findings);
+        room = left;
         funcs.push(lowered);
     }
     findings.list.sort_by_key(|finding| {
@@ -86,7 +86,7 @@ fn lower_func(
     is_entry: bool,
     room: usize,
     findings: &mut Findings,
-) -> ir::Func {
+) -> (ir::Func, usize) {
     let mut slots = Slots::default();
     for local in &func.locals {
         slots.add(&local.ty);
@@ -103,6 +103,8 @@ fn lower_func(
         effects: effects::effects(program, func),
         names: func.locals.iter().map(|local| local.name.as_str().into()).collect(),
         env: vec![Slot::Unset; slots.types.len()],
+        seen: Vec::new(),
+        look: 0,
         slots,
         out,
         region: body,
@@ -119,7 +121,8 @@ fn lower_func(
     };
     lower.entry();
     lower.body();
-    lower.finish()
+    let left = lower.room.saturating_sub(lower.out.values.len() + lower.out.ops.len());
+    (lower.finish(), left)
 }
 
 /// Where the flattened values of the locals live in the environment; the counters of streams follow, three per level.
@@ -226,6 +229,9 @@ struct Lower<'a> {
     names: Vec<Arc<str>>,
     slots: Slots,
     env: Vec<Slot>,
+    /// For each slot, the last look at a stretch that met it: see [`Lower::assigned`].
+    seen: Vec<u32>,
+    look: u32,
     out: ir::Func,
     /// Where ops go.
     region: ir::RegionId,

@@ -5,6 +5,7 @@
 
 use super::build::OpType;
 use super::effects::Part;
+use super::expr::{CHEAP, cost};
 use super::loops::{for_type, reduce_op};
 use super::{Lower, Owner, Scope, Slot, flat};
 use crate::ir::{self, CheckKind, OpCode, Terminator};
@@ -122,14 +123,18 @@ impl Lower<'_> {
             StmtKind::If { cond, then, otherwise } => {
                 let cond = self.value(cond);
                 let inside = self.effects.of(stmt, Part::Inside);
-                let carried = self.assigned(&inside, span).values;
+                let assigned = self.assigned(&inside, span);
+                if assigned.sinks.is_empty() && are_cheap(then, otherwise) {
+                    return self.select_arms(cond, &assigned.values, [then, otherwise], span);
+                }
                 let arm = |stmts| {
                     move |lower: &mut Self| {
                         lower.stmts(stmts);
                         Vec::new()
                     }
                 };
-                self.branch(cond, &carried, &[], span, arm(then.as_slice()), arm(otherwise.as_slice()));
+                let (then, otherwise) = (arm(then.as_slice()), arm(otherwise.as_slice()));
+                self.branch(cond, &assigned.values, &[], span, then, otherwise);
             }
             StmtKind::For(node) => self.for_stmt(node),
             StmtKind::While { cond, body } => self.while_stmt(stmt, cond, body),
@@ -149,6 +154,27 @@ impl Lower<'_> {
                 self.block(stmts, span);
                 self.fast = fast;
             }
+        }
+    }
+
+    /// Lowers both arms one after the other, and selects what they assign.
+    fn select_arms(&mut self, cond: ir::Value, assigned: &[u32], arms: [&[Stmt]; 2], span: Span) {
+        let before = self.slot_values(assigned);
+        let [then, otherwise] = arms.map(|arm| {
+            for (&slot, &value) in assigned.iter().zip(&before) {
+                self.env[slot as usize] = Slot::Value(value);
+            }
+            self.stmts(arm);
+            self.slot_values(assigned)
+        });
+        for (&slot, (then, otherwise)) in assigned.iter().zip(then.into_iter().zip(otherwise)) {
+            let ty = self.slot_type(slot);
+            let value = if then == otherwise {
+                then
+            } else {
+                self.op(OpCode::Select, vec![cond, then, otherwise], ty, span)
+            };
+            self.set_slot(slot, value);
         }
     }
 
@@ -456,6 +482,32 @@ impl Lower<'_> {
             _ => "the array".into(),
         }
     }
+}
+
+/// Do the arms only assign scalars, and is all that they compute cheap, pure and unable to fail?
+fn are_cheap(then: &[Stmt], otherwise: &[Stmt]) -> bool {
+    let mut room = CHEAP;
+    then.iter().chain(otherwise).all(|stmt| {
+        let cost = assignment_cost(stmt, room);
+        room -= cost.unwrap_or(0);
+        cost.is_some()
+    })
+}
+
+fn assignment_cost(stmt: &Stmt, most: u32) -> Option<u32> {
+    let (place, cost) = match &stmt.kind {
+        StmtKind::Set { place, value } => (place, cost(value, most)?),
+        StmtKind::Update { place, op, value, .. } => {
+            reduce_op(*op)?;
+            let cost = match value {
+                UpdateValue::Plain(value) => cost(value, most)?,
+                UpdateValue::Product(left, right) => cost(left, most)? + cost(right, most)?,
+            };
+            (place, cost + 1)
+        }
+        _ => return None,
+    };
+    (place.indices.is_empty() && place.ty.as_scalar().is_some() && cost <= most).then_some(cost)
 }
 
 /// Does every way through the statements visibly end in a `return`?
