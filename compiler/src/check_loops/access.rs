@@ -118,7 +118,12 @@ pub fn summaries(program: &Program) -> Vec<Vec<Summary>> {
                 continue;
             }
             stack.push((at, true));
-            stack.extend(callees(&program.funcs[at]).into_iter().filter(|&to| done[to].is_none()).map(|to| (to, false)));
+            stack.extend(
+                callees(&program.funcs[at])
+                    .into_iter()
+                    .filter(|&to| done[to].is_none())
+                    .map(|to| (to, false)),
+            );
         }
     }
     done.into_iter().map(Option::unwrap_or_default).collect()
@@ -131,7 +136,8 @@ fn summary(func: &Func, done: &[Option<Vec<Summary>>]) -> Vec<Summary> {
         if nest.region_of(OpId(index as u32)).is_none() {
             continue;
         }
-        for (array, does, _) in touches(func, op, &|callee| done[callee.index()].clone().unwrap_or_default()) {
+        for (array, does, _) in touches(func, op, &|callee| done[callee.index()].clone().unwrap_or_default())
+        {
             for root in roots(&nest, array, &|_| true) {
                 if let Def::Param(region, position) = func.values[root.index()].def
                     && region == func.body

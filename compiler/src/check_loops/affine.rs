@@ -157,9 +157,9 @@ impl Poly {
         }
         merged.retain(|&(_, factor)| factor != 0);
         let fits = merged.len() <= MAX_TERMS
-            && merged.iter().all(|(monomial, factor)| {
-                monomial.len() <= MAX_DEGREE && factor.unsigned_abs() < 1 << 100
-            });
+            && merged
+                .iter()
+                .all(|(monomial, factor)| monomial.len() <= MAX_DEGREE && factor.unsigned_abs() < 1 << 100);
         fits.then_some(Poly { terms: merged })
     }
 
@@ -728,7 +728,8 @@ impl<'a> Model<'a> {
         let beyond = i128::from(!range.is_inclusive);
         let one = Poly::constant(1);
         let rising = vec![at_least(&range.step, &one, 0), at_least(&range.hi, &index, beyond)];
-        let falling = vec![at_least(&Poly::constant(-1), &range.step, 0), at_least(&index, &range.hi, beyond)];
+        let falling =
+            vec![at_least(&Poly::constant(-1), &range.step, 0), at_least(&index, &range.hi, beyond)];
         let formula = Formula::Any(vec![Formula::All(rising), Formula::All(falling)]);
         let wraps = [self.exactly(&range.lo), self.exactly(&range.hi), self.exactly(&range.step)].concat();
         Known { formula, wraps }
@@ -743,7 +744,9 @@ impl<'a> Model<'a> {
             return self.opaque(value);
         }
         match &op.code {
-            OpCode::Min | OpCode::Max | OpCode::Abs | OpCode::Select if ty == Type::I64 => self.piecewise(value, id),
+            OpCode::Min | OpCode::Max | OpCode::Abs | OpCode::Select if ty == Type::I64 => {
+                self.piecewise(value, id)
+            }
             OpCode::If if ty == Type::I64 => self.branches(value, id, result),
             OpCode::Load if self.is_inside(value) => {
                 let array = op.args[0];
@@ -781,7 +784,10 @@ impl<'a> Model<'a> {
             (OpCode::Abs, &[a]) => {
                 let a = self.poly(a);
                 let minus = none.plus(&a, -1).unwrap_or_default();
-                vec![(a.clone(), Known::always(at_least(&a, &none, 0))), (minus, Known::always(at_least(&none, &a, 0)))]
+                vec![
+                    (a.clone(), Known::always(at_least(&a, &none, 0))),
+                    (minus, Known::always(at_least(&none, &a, 0))),
+                ]
             }
             (OpCode::Select, &[condition, a, b]) => {
                 let (yes, no) = (self.formula(condition, true), self.formula(condition, false));
@@ -789,8 +795,10 @@ impl<'a> Model<'a> {
             }
             (code, &[a, b]) => {
                 let (a, b) = (self.poly(a), self.poly(b));
-                let (larger, smaller) = (Known::always(at_least(&a, &b, 0)), Known::always(at_least(&b, &a, 0)));
-                let (first, second) = if *code == OpCode::Max { (larger, smaller) } else { (smaller, larger) };
+                let (larger, smaller) =
+                    (Known::always(at_least(&a, &b, 0)), Known::always(at_least(&b, &a, 0)));
+                let (first, second) =
+                    if *code == OpCode::Max { (larger, smaller) } else { (smaller, larger) };
                 vec![(a, first), (b, second)]
             }
             _ => return self.opaque(value),
@@ -862,9 +870,10 @@ impl<'a> Model<'a> {
                 let parts = vec![self.formula(a, positive), self.formula(b, positive)];
                 if (op.code == OpCode::And) == positive { Known::all(parts) } else { Known::any(parts) }
             }
-            (code @ (OpCode::Eq | OpCode::Ne | OpCode::Lt | OpCode::Le | OpCode::Gt | OpCode::Ge), &[a, b])
-                if matches!(func.ty(a), Type::Scalar(scalar) if scalar.is_int()) =>
-            {
+            (
+                code @ (OpCode::Eq | OpCode::Ne | OpCode::Lt | OpCode::Le | OpCode::Gt | OpCode::Ge),
+                &[a, b],
+            ) if matches!(func.ty(a), Type::Scalar(scalar) if scalar.is_int()) => {
                 self.comparison(code.clone(), a, b, positive)
             }
             (OpCode::Select, &[test, a, b]) => {
@@ -891,7 +900,9 @@ impl<'a> Model<'a> {
         let (a, b) = (self.poly(a), self.poly(b));
         let mut wraps = self.exactly(&a);
         wraps.extend(self.exactly(&b));
-        let differ = || Known::any(vec![Known::always(at_least(&a, &b, 1)), Known::always(at_least(&b, &a, 1))]).formula;
+        let differ = || {
+            Known::any(vec![Known::always(at_least(&a, &b, 1)), Known::always(at_least(&b, &a, 1))]).formula
+        };
         let formula = match (code, positive) {
             (OpCode::Eq, true) | (OpCode::Ne, false) => equal(&a, &b),
             (OpCode::Eq, false) | (OpCode::Ne, true) => differ(),
@@ -971,10 +982,14 @@ fn farther(func: &Func, value: Value, other: Value) -> Value {
 /// The distance and step of `(distance - 1) // step`.
 fn stepped(func: &Func, steps: Value) -> Option<(Value, i64)> {
     let quotient = func.op(func.def_op(steps)?);
-    let (&[before_last, step], OpCode::FloorDiv) = (quotient.args.as_slice(), &quotient.code) else { return None };
+    let (&[before_last, step], OpCode::FloorDiv) = (quotient.args.as_slice(), &quotient.code) else {
+        return None;
+    };
     let difference = func.op(func.def_op(before_last)?);
     match (&difference.code, difference.args.as_slice(), func.as_const(step)?) {
-        (OpCode::Sub, &[distance, one], Const::I64(step @ 1..)) if is_int(func, one, 1) => Some((distance, step)),
+        (OpCode::Sub, &[distance, one], Const::I64(step @ 1..)) if is_int(func, one, 1) => {
+            Some((distance, step))
+        }
         _ => None,
     }
 }

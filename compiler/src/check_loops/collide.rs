@@ -115,10 +115,10 @@ const MAX_AROUND: usize = 200;
 /// Cases in which accesses may meet, each with conditions of its own.
 const MAX_LEAVES: usize = 8;
 /// Work for one question.
-const QUESTION: u64 = 400_000;
-/// Loops whose length is not known are taken to be at least this long when an entry condition is weighed: one that only holds for
-/// shorter loops is no way out.
-const LONG: i128 = 1000;
+const QUESTION: u64 = 2_000_000;
+/// Loops and arrays whose length is not known are taken to be at least this long when an entry condition is weighed: one that only
+/// holds for shorter ones is no way out.
+const LONG: i128 = 1 << 40;
 
 /// Judges pairs of accesses of one loop.
 pub struct Judge<'a> {
@@ -191,12 +191,15 @@ impl<'a> Judge<'a> {
             prepared.indices = indices.iter().map(|&index| model.poly(index)).collect();
             // of a carried array the sizes are those of whatever it is at the time
             if !model.is_inside(access.array) {
-                prepared.sizes = (0..indices.len()).filter_map(|axis| model.size(access.array, axis as u8)).collect();
+                prepared.sizes =
+                    (0..indices.len()).filter_map(|axis| model.size(access.array, axis as u8)).collect();
             }
         }
         for &fact in facts {
             match fact {
-                Fact::Condition(condition, positive) => prepared.conditions.push(model.formula(condition, positive)),
+                Fact::Condition(condition, positive) => {
+                    prepared.conditions.push(model.formula(condition, positive))
+                }
                 Fact::Loop(op) => prepared.ordinals.extend(model.ordinals(op)),
                 Fact::Check(op) => {
                     if let OpCode::Check(site) = func.op(op).code
@@ -285,7 +288,9 @@ impl<'a> Judge<'a> {
             let (Some((monomial, factor)), None) = (varying.next(), varying.next()) else { continue };
             let &[atom] = monomial.as_slice() else { continue };
             let Some(axis) = self.ordinals.iter().position(|&ordinal| ordinal == atom) else { continue };
-            let Some(apart) = first.plus(second, -1).and_then(|difference| difference.as_constant()) else { continue };
+            let Some(apart) = first.plus(second, -1).and_then(|difference| difference.as_constant()) else {
+                continue;
+            };
             if factor.unsigned_abs() >= 1 << 15 || apart.unsigned_abs() >= 1 << 62 {
                 continue;
             }
@@ -324,7 +329,8 @@ impl<'a> Judge<'a> {
     ) -> Option<Vec<Clause>> {
         let mut clauses: Vec<Clause> = Vec::new();
         for (order, question, _) in open {
-            let reached = Question::new(self, a, b, *order, Trust::Unwrapped).long_loops().build(Equations::None);
+            let reached =
+                Question::new(self, a, b, *order, Trust::Unwrapped).long_loops().build(Equations::None);
             let mut work = Work(self.work.0.min(QUESTION));
             let before = work.0;
             let leaves = solve::leaves(&question.system, MAX_LEAVES, &mut work);
@@ -366,7 +372,8 @@ impl<'a> Judge<'a> {
                 Relation::Equal(_) => Test::NonZero(poly),
                 Relation::AtLeast(_) => Test::NonNegative(Poly::constant(-1).plus(&poly, -1)?),
             };
-            let renumbered = opposite(relation).into_iter().flatten().filter_map(|row| reached.renumber(&row, &names));
+            let renumbered =
+                opposite(relation).into_iter().flatten().filter_map(|row| reached.renumber(&row, &names));
             if self.excludes(&reached.system, &renumbered.map(Ok).collect::<Vec<_>>()) {
                 clause.silent.push(test);
             } else {
@@ -534,7 +541,13 @@ struct Question<'q, 'a> {
 }
 
 impl<'q, 'a> Question<'q, 'a> {
-    fn new(judge: &'q Judge<'a>, a: &'q Prepared, b: &'q Prepared, order: Order, trust: Trust) -> Question<'q, 'a> {
+    fn new(
+        judge: &'q Judge<'a>,
+        a: &'q Prepared,
+        b: &'q Prepared,
+        order: Order,
+        trust: Trust,
+    ) -> Question<'q, 'a> {
         Question {
             judge,
             a,
@@ -680,8 +693,11 @@ impl<'q, 'a> Question<'q, 'a> {
                 }
             }
         }
-        let shared: Vec<(Monomial, i128)> =
-            apart.into_iter().filter(|&(_, factor)| factor != 0).map(|(monomial, factor)| (monomial.clone(), factor)).collect();
+        let shared: Vec<(Monomial, i128)> = apart
+            .into_iter()
+            .filter(|&(_, factor)| factor != 0)
+            .map(|(monomial, factor)| (monomial.clone(), factor))
+            .collect();
         let shared = Poly { terms: shared };
         if magnitude + model.magnitude(&shared) < RING {
             return true;
@@ -690,7 +706,12 @@ impl<'q, 'a> Question<'q, 'a> {
             return false;
         }
         let varying = |poly: &Poly| Poly {
-            terms: poly.terms.iter().filter(|(monomial, _)| self.judge.is_varying(monomial)).cloned().collect(),
+            terms: poly
+                .terms
+                .iter()
+                .filter(|(monomial, _)| self.judge.is_varying(monomial))
+                .cloned()
+                .collect(),
         };
         // three parts that together stay below 2^64
         for poly in [varying(first), varying(second), shared] {
@@ -753,7 +774,8 @@ impl<'q, 'a> Question<'q, 'a> {
     fn keep_promise(&mut self, first: &Poly, second: &Poly, system: &mut System, depth: usize) {
         let judge = self.judge;
         for promise in &judge.promises {
-            let (Some(first), Some(second)) = (judge.element_of(first, promise.array), judge.element_of(second, promise.array))
+            let (Some(first), Some(second)) =
+                (judge.element_of(first, promise.array), judge.element_of(second, promise.array))
             else {
                 continue;
             };
@@ -836,7 +858,8 @@ impl<'q, 'a> Question<'q, 'a> {
         for known in facts {
             let mut atoms = BTreeSet::new();
             atoms_of(&known.formula, &mut atoms);
-            let is_used = |atom: &Atom| self.used.contains(&(*atom, if varies(atom) { side } else { Side::Shared }));
+            let is_used =
+                |atom: &Atom| self.used.contains(&(*atom, if varies(atom) { side } else { Side::Shared }));
             let is_relevant = match side {
                 Side::Shared => atoms.iter().any(is_used),
                 Side::First | Side::Second => atoms.iter().filter(|atom| varies(atom)).all(is_used),
@@ -851,7 +874,7 @@ impl<'q, 'a> Question<'q, 'a> {
         rest
     }
 
-    /// Every extent that is not known is long.
+    /// Every extent and size that is not known is large.
     fn lengthen(&mut self, system: &mut System) {
         let judge = self.judge;
         let ordinals: BTreeSet<Atom> = self.a.ordinals.iter().chain(&self.b.ordinals).copied().collect();
@@ -860,6 +883,13 @@ impl<'q, 'a> Question<'q, 'a> {
             if end.as_constant().is_none() && !judge.model.varies(&end) {
                 let row = self.row(&end, Side::Shared);
                 system.at_least.extend(row.plus(-LONG * scale));
+            }
+        }
+        let sizes: BTreeSet<Atom> = self.used.iter().map(|&(atom, _)| atom).collect();
+        for atom in sizes {
+            if let (Kind::Size(..), false) = (&judge.model.atom(atom).kind, judge.model.atom(atom).varying) {
+                let row = self.row(&Poly::atom(atom), Side::Shared);
+                system.at_least.extend(row.plus(-LONG));
             }
         }
     }
@@ -901,7 +931,9 @@ impl Judge<'_> {
                 let factors = self.ceiling_of(atom, depth)?;
                 product = product
                     .iter()
-                    .flat_map(|(a, left)| factors.iter().map(move |(b, right)| (a * b, [left.as_slice(), right].concat())))
+                    .flat_map(|(a, left)| {
+                        factors.iter().map(move |(b, right)| (a * b, [left.as_slice(), right].concat()))
+                    })
                     .collect();
                 if product.len() > 32 {
                     return None;

@@ -3,9 +3,9 @@
 //! In: clauses and ceilings over values known before the loop. Out: `check` ops in front of it, with the condition in words.
 //! Holds: the test is at least as strong as the condition; where sums could wrap it also asks that they do not.
 
+use super::affine::{Atom, INT, Kind, Model, Poly, Wrap};
 use super::collide::{Clause, Judge, Test};
 use super::explain;
-use super::affine::{Atom, INT, Kind, Model, Poly, Wrap};
 use super::nest::Nest;
 use super::witness::index_variable;
 use crate::ir::{CheckKind, CheckSite, Func, OpCode, OpId, SiteId, Type, Value};
@@ -44,9 +44,9 @@ pub fn conditions(judge: &Judge, clauses: &[Clause], wraps: &[Wrap], array: &str
     let model = judge.model();
     let mut conditions = Vec::new();
     if !clauses.is_empty() {
-        let all = clauses.iter().map(|clause| {
-            clause.tests.iter().chain(&clause.silent).map(|test| check(model, test)).collect()
-        });
+        let all = clauses
+            .iter()
+            .map(|clause| clause.tests.iter().chain(&clause.silent).map(|test| check(model, test)).collect());
         conditions.push(Condition { all: all.collect(), words: explain::clauses(model, clauses) });
     }
     let mut below: Vec<Vec<Check>> = Vec::new();
@@ -69,7 +69,9 @@ fn items(model: &Model, atoms: &[Atom]) -> Vec<Item> {
     let item = |&atom: &Atom| match model.atom(atom).kind {
         Kind::Value(value) => Some(Item::Value(value)),
         Kind::Size(array, axis) => Some(Item::Size(array, axis)),
-        Kind::Load(..) | Kind::Apply(..) | Kind::Quotient(..) | Kind::Remainder(..) | Kind::Helper(..) => None,
+        Kind::Load(..) | Kind::Apply(..) | Kind::Quotient(..) | Kind::Remainder(..) | Kind::Helper(..) => {
+            None
+        }
     };
     atoms.iter().filter_map(item).collect()
 }

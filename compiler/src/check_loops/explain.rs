@@ -32,7 +32,9 @@ pub fn race(program: &Program, model: &Model, a: Party, b: Party, witness: Optio
         }
         (_, _, Place::Call(callee)) => {
             let callee = &program.funcs[callee.index()].name;
-            format!("every iteration of this loop calls `{callee}`, which may read all of `{array}` while others write to it")
+            format!(
+                "every iteration of this loop calls `{callee}`, which may read all of `{array}` while others write to it"
+            )
         }
         (_, Place::Whole, _) | (_, _, Place::Whole) => {
             format!("this loop reads all of `{array}` while other iterations write to it")
@@ -45,12 +47,14 @@ pub fn race(program: &Program, model: &Model, a: Party, b: Party, witness: Optio
         diagnostic = diagnostic.with(func.op(b.access.op).span, label(func, b.access));
     }
     if let OpCode::For(data) = &func.op(model.home).code {
-        diagnostic = diagnostic.with(data.span, "iterations of this loop may run in any order, and at the same time");
+        diagnostic =
+            diagnostic.with(data.span, "iterations of this loop may run in any order, and at the same time");
     }
     if let Some(witness) = witness
         && !witness.with.is_empty()
     {
-        let with: Vec<String> = witness.with.iter().map(|(name, value)| format!("`{name}` = {value}")).collect();
+        let with: Vec<String> =
+            witness.with.iter().map(|(name, value)| format!("`{name}` = {value}")).collect();
         diagnostic = diagnostic.note(format!("this happens for example with {}", with.join(", ")));
     }
     ways_out(diagnostic, model, &array, a, b)
@@ -83,10 +87,16 @@ fn collision(array: &str, a: &Access, b: &Access, witness: &Witness) -> String {
         if witness.iterations[0] > witness.iterations[1] {
             ordered.reverse();
         }
-        return format!("iterations {} and {} of this loop {may}both {verb} {element}", ordered[0], ordered[1]);
+        return format!(
+            "iterations {} and {} of this loop {may}both {verb} {element}",
+            ordered[0], ordered[1]
+        );
     }
     let (writes, reads) = if witness.is_certain { ("writes", "reads") } else { ("may write", "may read") };
-    format!("iteration {} of this loop {writes} {element}, which iteration {} {reads}", iterations[0], iterations[1])
+    format!(
+        "iteration {} of this loop {writes} {element}, which iteration {} {reads}",
+        iterations[0], iterations[1]
+    )
 }
 
 fn tuple(indices: &[i128]) -> String {
@@ -102,9 +112,13 @@ fn doubt(model: &Model, array: &str, a: Party, b: Party, is_same: bool) -> Strin
         let opaque = a.prepared.opaque_index(model).and_then(|index| describe(func, index, 0));
         return match opaque {
             Some(index) => {
-                format!("cannot tell whether `{index}` repeats: two iterations of this loop may write the same element of `{array}`")
+                format!(
+                    "cannot tell whether `{index}` repeats: two iterations of this loop may write the same element of `{array}`"
+                )
             }
-            None => format!("cannot tell whether two iterations of this loop write the same element of `{array}`"),
+            None => {
+                format!("cannot tell whether two iterations of this loop write the same element of `{array}`")
+            }
         };
     }
     format!(
@@ -119,8 +133,13 @@ fn ways_out(diagnostic: Diagnostic, model: &Model, array: &str, a: Party, b: Par
     let mut diagnostic = diagnostic;
     let are_elements = matches!((&a.access.place, &b.access.place), (Place::Element(_), Place::Element(_)));
     for party in [a, b] {
-        let Some(values) = party.prepared.opaque_index(model).and_then(|index| loaded_array(func, index, 0)) else { continue };
-        let help = format!("if the values of `{values}` are all different, say so with `@unique({values})`: it is tested before the loop");
+        let Some(values) = party.prepared.opaque_index(model).and_then(|index| loaded_array(func, index, 0))
+        else {
+            continue;
+        };
+        let help = format!(
+            "if the values of `{values}` are all different, say so with `@unique({values})`: it is tested before the loop"
+        );
         if !diagnostic.helps.contains(&help) {
             diagnostic = diagnostic.help(help);
         }
@@ -131,11 +150,14 @@ fn ways_out(diagnostic: Diagnostic, model: &Model, array: &str, a: Party, b: Par
         ));
     }
     if b.access.deed == Deed::Read {
-        diagnostic = diagnostic.help(format!("to read the values from before the loop, read from a copy: `let old = copy({array})`"));
+        diagnostic = diagnostic.help(format!(
+            "to read the values from before the loop, read from a copy: `let old = copy({array})`"
+        ));
     }
     if !are_elements || a.prepared.is_fixed(model) {
-        diagnostic =
-            diagnostic.help(format!("if `{array}` is scratch space, declare it inside the loop: each iteration then has its own"));
+        diagnostic = diagnostic.help(format!(
+            "if `{array}` is scratch space, declare it inside the loop: each iteration then has its own"
+        ));
     }
     diagnostic.help("without the annotation the loop runs in order")
 }
@@ -169,7 +191,8 @@ pub fn describe(func: &Func, value: Value, depth: usize) -> Option<String> {
     let infix = |symbol: &str, binds: u8| -> Option<String> {
         let operand = |at: usize| -> Option<String> {
             let text = describe(func, op.args[at], depth + 1)?;
-            let looser = precedence(func, op.args[at]).is_some_and(|other| other < binds || (other == binds && at == 1));
+            let looser = precedence(func, op.args[at])
+                .is_some_and(|other| other < binds || (other == binds && at == 1));
             Some(if looser { format!("({text})") } else { text })
         };
         Some(format!("{}{symbol}{}", operand(0)?, operand(1)?))
@@ -214,7 +237,9 @@ fn loaded_array(func: &Func, index: Value, depth: usize) -> Option<String> {
     let id: OpId = func.def_op(index)?;
     let op = func.op(id);
     match op.code {
-        OpCode::Load if op.args.len() == 2 => func.values[op.args[0].index()].name.as_ref().map(|name| name.to_string()),
+        OpCode::Load if op.args.len() == 2 => {
+            func.values[op.args[0].index()].name.as_ref().map(|name| name.to_string())
+        }
         OpCode::Convert | OpCode::Add | OpCode::Sub | OpCode::Mul if depth < 6 => {
             op.args.iter().find_map(|&arg| loaded_array(func, arg, depth + 1))
         }
@@ -319,11 +344,15 @@ fn atom_text(model: &Model, atom: super::affine::Atom) -> String {
     let func = model.func;
     let described = match &model.atom(atom).kind {
         Kind::Value(value) => describe(func, *value, 0),
-        Kind::Size(array, axis) => size_name(func, *array, *axis).map(|name| name.to_string()).or_else(|| {
-            let name = func.values[array.index()].name.as_ref()?;
-            Some(format!("size of {name} along axis {axis}"))
-        }),
-        Kind::Load(..) | Kind::Apply(..) | Kind::Quotient(..) | Kind::Remainder(..) | Kind::Helper(..) => None,
+        Kind::Size(array, axis) => {
+            size_name(func, *array, *axis).map(|name| name.to_string()).or_else(|| {
+                let name = func.values[array.index()].name.as_ref()?;
+                Some(format!("size of {name} along axis {axis}"))
+            })
+        }
+        Kind::Load(..) | Kind::Apply(..) | Kind::Quotient(..) | Kind::Remainder(..) | Kind::Helper(..) => {
+            None
+        }
     };
     described.unwrap_or_else(|| "…".into())
 }

@@ -85,12 +85,14 @@ fn judge_loop(
     if written.is_empty() {
         return verdict;
     }
-    let touched: HashSet<Value> = all_roots(&accesses).into_iter().filter(|&root| may_be_any(func, nest, root, &written)).collect();
+    let touched: HashSet<Value> =
+        all_roots(&accesses).into_iter().filter(|&root| may_be_any(func, nest, root, &written)).collect();
     let model = Model::new(func, nest, home, touched);
     let around = access::facts_around(func, nest, home);
     let mut judge = Judge::new(model, &around, solve::Work(LOOP_WORK));
     for &array in &written {
-        let is_meant = |access: &&Access| access.roots.iter().any(|&root| nest.may_be_same(func, root, array));
+        let is_meant =
+            |access: &&Access| access.roots.iter().any(|&root| nest.may_be_same(func, root, array));
         let parties: Vec<&Access> = accesses.list.iter().filter(is_meant).collect();
         let prepared: Vec<Prepared> = parties
             .iter()
@@ -147,7 +149,9 @@ fn may_be_any(func: &Func, nest: &Nest, root: Value, written: &[Value]) -> bool 
 /// The operator, if all that the loop does to the array is to update it by one.
 fn reduction(array: Value, parties: &[&Access]) -> Option<ReduceOp> {
     let operator = |access: &Access| match (&access.place, access.deed) {
-        (Place::Element(_), Deed::Update(operator)) if access.array == array && access.roots == [array] => Some(operator),
+        (Place::Element(_), Deed::Update(operator)) if access.array == array && access.roots == [array] => {
+            Some(operator)
+        }
         _ => None,
     };
     let first = operator(parties.first()?)?;

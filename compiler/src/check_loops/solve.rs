@@ -60,6 +60,10 @@ pub struct Work(pub u64);
 const MAX_ROWS: usize = 600;
 /// More splinters than this are not tried.
 const MAX_SPLINTERS: i128 = 64;
+/// Work for looking at one system as if unknowns were rational.
+const RATIONAL_WORK: u64 = 4_000;
+/// An unknown with more values than this is not tried value by value.
+const MAX_VALUES: i128 = 64;
 
 impl Work {
     fn spend(&mut self, amount: usize) -> Result<(), Stop> {
@@ -114,7 +118,8 @@ impl Row {
                 terms.push((column, factor));
             }
         }
-        let constant = scaled(self.constant, k)?.checked_add(scaled(other.constant, l)?).ok_or(Stop::Unknown)?;
+        let constant =
+            scaled(self.constant, k)?.checked_add(scaled(other.constant, l)?).ok_or(Stop::Unknown)?;
         Ok(Row { terms, constant })
     }
 
@@ -410,8 +415,8 @@ fn shadow(bounds: &Bounds, column: Column, kind: Shadow, work: &mut Work) -> Res
     Ok(rows)
 }
 
-/// The unknown that costs least to eliminate, among those `wanted`; one whose elimination is exact if there is one.
-fn cheapest(rows: &[Row], wanted: &dyn Fn(Column) -> bool) -> Option<Column> {
+/// The unknown that costs least to eliminate, among those `wanted`, and whether its elimination is exact; one where it is if there is one.
+fn cheapest(rows: &[Row], wanted: &dyn Fn(Column) -> bool) -> Option<(Column, bool)> {
     // lower bounds, upper bounds, some lower factor is not 1, some upper factor is not -1
     let mut counts: BTreeMap<Column, (usize, usize, bool, bool)> = BTreeMap::new();
     for &(column, factor) in rows.iter().flat_map(|row| &row.terms) {
@@ -430,7 +435,7 @@ fn cheapest(rows: &[Row], wanted: &dyn Fn(Column) -> bool) -> Option<Column> {
         let inexact = *ragged_lower && *ragged_upper && *lower > 0 && *upper > 0;
         (inexact, (lower * upper) as i64 - (lower + upper) as i64)
     };
-    counts.iter().rev().min_by_key(cost).map(|(&column, _)| column)
+    counts.iter().rev().min_by_key(cost).map(|entry| (*entry.0, !cost(&entry).0))
 }
 
 /// Extends a solution of a shadow to the unknown that was eliminated: the value nearest to 0.
@@ -466,42 +471,144 @@ fn inequalities(rows: Vec<Row>, fresh: Column, work: &mut Work) -> Result<Soluti
     if let Some(equation) = equation {
         return conjunction(vec![equation], rows, fresh, work);
     }
-    let Some(column) = cheapest(&rows, &|_| true) else { return Ok(Solution::new()) };
-    let bounds = bounds(&rows, column);
-    let real = shadow(&bounds, column, Shadow::Real, work)?;
-    let mut solution = inequalities(real, fresh, work)?;
-    if extend(&bounds, column, &mut solution)? {
-        return Ok(solution);
+    let Some((column, is_exact)) = cheapest(&rows, &|_| true) else { return Ok(Solution::new()) };
+    if is_exact {
+        let bounds = bounds(&rows, column);
+        let real = shadow(&bounds, column, Shadow::Real, work)?;
+        let mut solution = inequalities(real, fresh, work)?;
+        return if extend(&bounds, column, &mut solution)? { Ok(solution) } else { Err(Stop::Unknown) };
     }
-    let dark = shadow(&bounds, column, Shadow::Dark, work)?;
+    let mut share = Work(work.0.min(RATIONAL_WORK));
+    let before = share.0;
+    let relaxed = rational(rows.clone(), &mut share);
+    work.0 -= before - share.0;
+    match relaxed {
+        Ok(Some(solution)) => return Ok(solution),
+        Err(Stop::Empty) => return Err(Stop::Empty),
+        Ok(None) | Err(Stop::Unknown) => {}
+    }
+    match narrowest(&rows, work)? {
+        Some((column, low, high)) => {
+            let values = (low..=high).map(|value| Row { terms: vec![(column, 1)], constant: -value });
+            any_of(values, &rows, fresh, work)
+        }
+        None => dark_or_splinters(&rows, column, fresh, work),
+    }
+}
+
+/// Any solution of the rows together with one of the equations.
+fn any_of(
+    equations: impl Iterator<Item = Row>,
+    rows: &[Row],
+    fresh: Column,
+    work: &mut Work,
+) -> Result<Solution, Stop> {
     let mut stop = Stop::Empty;
-    match inequalities(dark, fresh, work) {
+    for equation in equations {
+        match conjunction(vec![equation], rows.to_vec(), fresh, work) {
+            Ok(solution) => return Ok(solution),
+            Err(Stop::Unknown) if work.0 == 0 => return Err(Stop::Unknown),
+            Err(Stop::Unknown) => stop = Stop::Unknown,
+            Err(Stop::Empty) => {}
+        }
+    }
+    Err(stop)
+}
+
+/// Eliminates everything as if unknowns were rational. `None`: there are rational solutions, and the integers tried are none.
+fn rational(rows: Vec<Row>, work: &mut Work) -> Result<Option<Solution>, Stop> {
+    let mut steps = Vec::new();
+    let mut rows = tighten(rows, work)?.rows;
+    while let Some((column, _)) = cheapest(&rows, &|_| true) {
+        let bounds = bounds(&rows, column);
+        rows = tighten(shadow(&bounds, column, Shadow::Real, work)?, work)?.rows;
+        steps.push((column, bounds));
+    }
+    let mut solution = Solution::new();
+    for (column, bounds) in steps.iter().rev() {
+        if !extend(bounds, *column, &mut solution)? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(solution))
+}
+
+/// The unknown with the fewest possible values, and these, if they are few: bounds that follow from bounds of others, row by row.
+fn narrowest(rows: &[Row], work: &mut Work) -> Result<Option<(Column, i128, i128)>, Stop> {
+    let mut ranges: BTreeMap<Column, (Option<i128>, Option<i128>)> = BTreeMap::new();
+    for _ in 0..8 {
+        let mut is_stable = true;
+        for row in rows {
+            work.spend(row.terms.len())?;
+            // factor * x >= -(constant + what the others reach)
+            for &(column, factor) in &row.terms {
+                let reach = row.terms.iter().filter(|&&(other, _)| other != column).try_fold(
+                    row.constant,
+                    |sum, &(other, factor)| {
+                        let (low, high) = ranges.get(&other).copied().unwrap_or_default();
+                        let most = if factor > 0 { high? } else { low? };
+                        sum.checked_add(factor.checked_mul(most)?)
+                    },
+                );
+                let Some(reach) = reach else { continue };
+                let (low, high) = ranges.entry(column).or_default();
+                if factor > 0 {
+                    let bound = -reach.div_euclid(factor);
+                    if low.is_none_or(|low| low < bound) {
+                        (*low, is_stable) = (Some(bound), false);
+                    }
+                } else {
+                    let bound = reach.div_euclid(-factor);
+                    if high.is_none_or(|high| high > bound) {
+                        (*high, is_stable) = (Some(bound), false);
+                    }
+                }
+            }
+        }
+        if is_stable {
+            break;
+        }
+    }
+    let used = |column: Column| rows.iter().any(|row| row.factor(column) != 0);
+    let finite =
+        ranges.into_iter().filter(|&(column, _)| used(column)).filter_map(|(column, (low, high))| {
+            let (low, high) = (low?, high?);
+            (high.checked_sub(low)? < MAX_VALUES).then_some((column, low, high))
+        });
+    Ok(finite.min_by_key(|&(_, low, high)| high - low))
+}
+
+/// Pugh's last resort for an unknown whose elimination is not exact.
+fn dark_or_splinters(rows: &[Row], column: Column, fresh: Column, work: &mut Work) -> Result<Solution, Stop> {
+    let bounds = bounds(rows, column);
+    let dark = shadow(&bounds, column, Shadow::Dark, work)?;
+    let is_dark_empty = match inequalities(dark, fresh, work) {
         Ok(mut solution) => {
             if extend(&bounds, column, &mut solution)? {
                 return Ok(solution);
             }
+            false
         }
-        Err(Stop::Empty) => {}
-        Err(Stop::Unknown) => stop = Stop::Unknown,
-    }
+        Err(stop) => stop == Stop::Empty,
+    };
     // What the dark shadow misses lies close to a lower bound.
     let widest = bounds.upper.iter().map(|row| -row.factor(column)).max().unwrap_or(1);
+    let mut splinters = Vec::new();
     for lower in &bounds.lower {
         let a = lower.factor(column);
-        let last = a
-            .checked_mul(widest)
-            .map(|product| (product - a - widest).div_euclid(widest))
-            .filter(|&last| last <= MAX_SPLINTERS)
-            .ok_or(Stop::Unknown)?;
+        let product = a.checked_mul(widest).ok_or(Stop::Unknown)?;
+        let last = (product - a - widest).div_euclid(widest);
+        if last > MAX_SPLINTERS {
+            return Err(Stop::Unknown);
+        }
         for offset in 0..=last {
-            match conjunction(vec![lower.plus(-offset)?], rows.clone(), fresh, work) {
-                Ok(solution) => return Ok(solution),
-                Err(Stop::Unknown) => stop = Stop::Unknown,
-                Err(Stop::Empty) => {}
-            }
+            splinters.push(lower.plus(-offset)?);
         }
     }
-    Err(stop)
+    match any_of(splinters.into_iter(), rows, fresh, work) {
+        Err(Stop::Empty) if !is_dark_empty => Err(Stop::Unknown),
+        other => other,
+    }
 }
 
 /// What the rows say of the unknowns to `keep`, at least: every solution meets the result, which may be weaker than the rows. Choices of
@@ -535,7 +642,7 @@ pub fn project(
     }
     loop {
         let rows = tighten(at_least, work)?.rows;
-        let Some(column) = cheapest(&rows, &|column| !keep(column)) else {
+        let Some((column, _)) = cheapest(&rows, &|column| !keep(column)) else {
             relations.extend(rows.into_iter().map(Relation::AtLeast));
             relations.sort();
             relations.dedup();

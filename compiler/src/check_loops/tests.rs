@@ -11,11 +11,21 @@ mod random {
     use std::collections::HashMap;
 
     /// An index expression; variables are loop indices, outer first.
-    #[derive(Clone, Debug)]
+    #[derive(Clone)]
     enum Expr {
         Const(i64),
         Index(usize),
         Binary(OpCode, Box<Expr>, Box<Expr>),
+    }
+
+    impl std::fmt::Debug for Expr {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            match self {
+                Expr::Const(value) => write!(f, "{value}"),
+                Expr::Index(index) => write!(f, "{}", ["i", "j", "k"][*index]),
+                Expr::Binary(code, a, b) => write!(f, "({a:?} {code:?} {b:?})"),
+            }
+        }
     }
 
     #[derive(Clone, Debug)]
@@ -63,6 +73,9 @@ mod random {
             let mut sum = Expr::Const(self.between(-2, 4));
             for index in 0..variables {
                 let factor = [0, 0, 1, 1, 1, -1, 2, 3, -2, 4][self.below(10) as usize];
+                if factor == 0 {
+                    continue;
+                }
                 let term = Expr::Binary(OpCode::Mul, Expr::Index(index).into(), Expr::Const(factor).into());
                 sum = Expr::Binary(OpCode::Add, sum.into(), term.into());
             }
@@ -72,14 +85,21 @@ mod random {
         fn expr(&mut self, variables: usize) -> Expr {
             let affine = self.affine(variables);
             match self.below(12) {
-                0 | 1 => {
-                    Expr::Binary(OpCode::Rem, affine.into(), Expr::Const([2, 3, 4, -3][self.below(4) as usize]).into())
-                }
-                2 => Expr::Binary(OpCode::FloorDiv, affine.into(), Expr::Const([2, 3, -2][self.below(3) as usize]).into()),
+                0 | 1 => Expr::Binary(
+                    OpCode::Rem,
+                    affine.into(),
+                    Expr::Const([2, 3, 4, -3][self.below(4) as usize]).into(),
+                ),
+                2 => Expr::Binary(
+                    OpCode::FloorDiv,
+                    affine.into(),
+                    Expr::Const([2, 3, -2][self.below(3) as usize]).into(),
+                ),
                 3 => Expr::Binary(OpCode::Min, affine.into(), self.affine(variables).into()),
                 4 => Expr::Binary(OpCode::Max, affine.into(), self.affine(variables).into()),
                 5 => {
-                    let rest = Expr::Binary(OpCode::Rem, affine.into(), Expr::Const(self.between(2, 4)).into());
+                    let rest =
+                        Expr::Binary(OpCode::Rem, affine.into(), Expr::Const(self.between(2, 4)).into());
                     Expr::Binary(OpCode::Add, rest.into(), self.affine(variables).into())
                 }
                 _ => affine,
@@ -109,7 +129,11 @@ mod random {
                             0 => dice.affine(variables),
                             _ => Expr::Const(dice.between(-1, 5)),
                         };
-                        inner.push(Loop { lo: bound(self), hi: bound(self), step: [1, 1, 2, -1][self.below(4) as usize] });
+                        inner.push(Loop {
+                            lo: bound(self),
+                            hi: bound(self),
+                            step: [1, 1, 2, -1][self.below(4) as usize],
+                        });
                         variables += 1;
                     }
                     let compare = [OpCode::Eq, OpCode::Ne, OpCode::Lt, OpCode::Le, OpCode::Gt, OpCode::Ge];
@@ -209,7 +233,9 @@ mod random {
                 });
             }
         });
-        touched.values().any(|(writes, all)| writes.iter().any(|write| all.iter().any(|other| other != write)))
+        touched
+            .values()
+            .any(|(writes, all)| writes.iter().any(|write| all.iter().any(|other| other != write)))
     }
 
     struct Build {
@@ -256,7 +282,12 @@ mod random {
             self.op(region, OpCode::Add, vec![steps, one], Type::I64)
         }
 
-        fn for_op(&mut self, region: RegionId, extents: Vec<Value>, parallel: bool) -> (RegionId, Vec<Value>) {
+        fn for_op(
+            &mut self,
+            region: RegionId,
+            extents: Vec<Value>,
+            parallel: bool,
+        ) -> (RegionId, Vec<Value>) {
             let data = ForData {
                 rank: extents.len() as u8,
                 parallel,
@@ -364,9 +395,12 @@ mod random {
             crate::ir::verify(&program).expect("the nest is valid IR");
             let diagnostics = check_loops(&mut program);
             let collides = collides(&nest);
-            assert_eq!(!diagnostics.is_empty(), collides, "round {round}: {nest:#?}\n{diagnostics:#?}\n{program}");
+            assert_eq!(!diagnostics.is_empty(), collides, "round {round}: {nest:?}\n{diagnostics:?}");
             for diagnostic in &diagnostics {
-                assert!(diagnostic.title.starts_with("iteration"), "round {round}: {nest:#?}\n{diagnostics:#?}");
+                assert!(
+                    diagnostic.title.starts_with("iteration"),
+                    "round {round}: {nest:?}\n{diagnostics:?}"
+                );
             }
             if collides { racy += 1 } else { safe += 1 }
         }

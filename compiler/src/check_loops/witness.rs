@@ -30,7 +30,11 @@ pub struct Witness {
 const MAX_DEPTH: usize = 200;
 
 /// Confirms by evaluation that the two accesses name one element in different iterations.
-pub fn check(model: &mut Model, accesses: [&Prepared; 2], values: &HashMap<(Atom, Side), i128>) -> Option<Witness> {
+pub fn check(
+    model: &mut Model,
+    accesses: [&Prepared; 2],
+    values: &HashMap<(Atom, Side), i128>,
+) -> Option<Witness> {
     let home = model.home;
     let mut is_certain = true;
     let mut elements = Vec::new();
@@ -59,7 +63,8 @@ pub fn check(model: &mut Model, accesses: [&Prepared; 2], values: &HashMap<(Atom
         let of_home: Option<Vec<i128>> = params.iter().map(|&param| iteration.value(param)).collect();
         ordinals.push(of_home?);
     }
-    if elements[0] != elements[1] || ordinals[0] == ordinals[1] || elements[0].iter().any(|&index| index < 0) {
+    if elements[0] != elements[1] || ordinals[0] == ordinals[1] || elements[0].iter().any(|&index| index < 0)
+    {
         return None;
     }
     is_certain &= !can_be_left(model, home);
@@ -121,7 +126,9 @@ pub fn index_variable(func: &Func, nest: &Nest, op: OpId, axis: usize) -> Value 
         if !matches!(inner.code, OpCode::Add | OpCode::Sub | OpCode::Mul | OpCode::Neg | OpCode::Const(_)) {
             break;
         }
-        if !inner.args.iter().any(|arg| follows.contains(arg)) || inner.args.iter().any(|arg| *arg != ordinal && others.contains(arg)) {
+        if !inner.args.iter().any(|arg| follows.contains(arg))
+            || inner.args.iter().any(|arg| *arg != ordinal && others.contains(arg))
+        {
             continue;
         }
         if func.values[inner.results[0].index()].name.is_some() {
@@ -254,7 +261,10 @@ impl Iteration<'_, '_> {
                 let position = op.results.iter().position(|&result| result == value)?;
                 match &func.region(region).end {
                     Terminator::Yield(values) => self.value(values[position]),
-                    Terminator::Open | Terminator::Break(..) | Terminator::Continue(..) | Terminator::Return(_) => None,
+                    Terminator::Open
+                    | Terminator::Break(..)
+                    | Terminator::Continue(..)
+                    | Terminator::Return(_) => None,
                 }
             }
             OpCode::Load
