@@ -523,18 +523,9 @@ pub(crate) fn run(
         Body::Oracle(oracle) => return oracle.run(args, options, engine.memory(), module.source()),
     };
     let mut env = Vec::with_capacity(specialisation.slots);
-    for (position, (arg, ty)) in args.iter_mut().zip(&specialisation.params).enumerate() {
-        match (arg, ty) {
-            (Arg::Scalar(constant), Type::Scalar(scalar)) => {
-                let widened = widen(*constant, *scalar).ok_or_else(|| {
-                    Error::Call(format!("argument {} does not convert to {scalar} without loss", position + 1))
-                })?;
-                env.push(const_bits(widened));
-            }
-            (Arg::Array(array), _) => push_array(&mut env, array),
-            (Arg::ArrayMut(array), _) => push_array(&mut env, &array.as_ref()),
-            (Arg::Scalar(_), ty) => return Err(Error::Call(format!("argument {} must be {ty}", position + 1))),
-        }
+    for (position, (arg, ty)) in args.iter().zip(&specialisation.params).enumerate() {
+        push_arg(&mut env, arg, ty)
+            .ok_or_else(|| Error::Call(format!("argument {} does not fit the type {ty}", position + 1)))?;
     }
     let result_slot = env.len();
     env.resize(specialisation.slots, 0);
@@ -582,6 +573,20 @@ pub(crate) fn run(
     }
 }
 
+/// Writes the slots of an argument; `None` if it does not fit the type.
+fn push_arg(env: &mut Vec<u64>, arg: &Arg<'_>, ty: &Type) -> Option<()> {
+    match (arg, ty) {
+        (Arg::Scalar(constant), Type::Scalar(scalar)) => env.push(const_bits(widen(*constant, *scalar)?)),
+        (Arg::Array(array), Type::Array { .. }) => push_array(env, array),
+        (Arg::ArrayMut(array), Type::Array { .. }) => push_array(env, &array.as_ref()),
+        (Arg::Tuple(args), Type::Tuple(types)) if args.len() == types.len() => {
+            return args.iter().zip(types).try_for_each(|(arg, ty)| push_arg(env, arg, ty));
+        }
+        (Arg::Scalar(_) | Arg::Array(_) | Arg::ArrayMut(_) | Arg::Tuple(_), _) => return None,
+    }
+    Some(())
+}
+
 fn push_array(env: &mut Vec<u64>, array: &kiln_runtime::ArrayRef<'_>) {
     let start = env.len();
     env.resize(start + array_slots(array.dims().len()), 0);
@@ -596,7 +601,7 @@ fn check_overlap(args: &[Arg<'_>]) -> Result<(), Error> {
                 _ if at == other_at => false,
                 Arg::Array(other) => writable.overlaps(other),
                 Arg::ArrayMut(other) => writable.overlaps(&other.as_ref()),
-                Arg::Scalar(_) => false,
+                Arg::Scalar(_) | Arg::Tuple(_) => false,
             };
             if overlaps {
                 return Err(Error::Call(format!(

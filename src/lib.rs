@@ -43,7 +43,7 @@ pub use kiln_lang::types::{Layout, Scalar, Type};
 pub use kiln_runtime::{Array, ArrayMut, ArrayRef, StopFlag};
 pub use npy::{load as load_npy, save as save_npy};
 pub use render::{Style, render};
-pub use script::{ScriptOptions, ScriptRun};
+pub use script::{CompiledStep, ScriptOptions, ScriptRun};
 pub use show::{Stage, parse_types, show};
 pub use source::Source;
 pub use time::process_time;

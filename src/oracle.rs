@@ -31,7 +31,10 @@ impl Oracle {
         memory: &Arc<Memory>,
         source: &Arc<Source>,
     ) -> Result<Value, Error> {
-        let inputs = args.iter().zip(&self.params).map(|(arg, ty)| input(arg, ty)).collect::<Result<_, _>>()?;
+        let mut inputs = Vec::new();
+        for (arg, ty) in args.iter().zip(&self.params) {
+            input(arg, ty, &mut inputs)?;
+        }
         let eval_options = EvalOptions { seed: options.seed, ..EvalOptions::default() };
         let print = |events: &[PrintEvent]| {
             for event in events {
@@ -58,8 +61,11 @@ impl Oracle {
         if outcome.leaked > 0 {
             return Err(Error::Internal(format!("{} arrays were never freed", outcome.leaked)));
         }
-        for (arg, after) in args.iter_mut().zip(&outcome.args) {
-            if let (Arg::ArrayMut(array), eval::Arg::Array(data)) = (arg, after) {
+        let mut at = 0;
+        for (arg, ty) in args.iter_mut().zip(&self.params) {
+            let first = outcome.args.get(at);
+            at += flat_len(ty);
+            if let (Arg::ArrayMut(array), Some(eval::Arg::Array(data))) = (arg, first) {
                 for (position, &word) in data.data.iter().enumerate() {
                     array.set(position, word);
                 }
@@ -70,16 +76,31 @@ impl Oracle {
     }
 }
 
-fn input(arg: &Arg<'_>, ty: &Type) -> Result<eval::Arg, Error> {
-    let mismatch = || Error::Call(format!("an argument must be {ty}"));
-    Ok(match (arg, ty) {
+/// IR parameters that a type takes.
+fn flat_len(ty: &Type) -> usize {
+    match ty {
+        Type::Unit | Type::Stream => 0,
+        Type::Scalar(_) | Type::Array { .. } => 1,
+        Type::Tuple(items) => items.iter().map(flat_len).sum(),
+    }
+}
+
+fn input(arg: &Arg<'_>, ty: &Type, inputs: &mut Vec<eval::Arg>) -> Result<(), Error> {
+    let mismatch = || Error::Call(format!("an argument does not fit the type {ty}"));
+    match (arg, ty) {
         (Arg::Scalar(constant), Type::Scalar(scalar)) => {
-            eval::Arg::Scalar(widen(*constant, *scalar).ok_or_else(mismatch)?)
+            inputs.push(eval::Arg::Scalar(widen(*constant, *scalar).ok_or_else(mismatch)?));
         }
-        (Arg::Array(array), _) => eval::Arg::Array(data(array)),
-        (Arg::ArrayMut(array), _) => eval::Arg::Array(data(&array.as_ref())),
-        (Arg::Scalar(_), _) => return Err(mismatch()),
-    })
+        (Arg::Array(array), Type::Array { .. }) => inputs.push(eval::Arg::Array(data(array))),
+        (Arg::ArrayMut(array), Type::Array { .. }) => inputs.push(eval::Arg::Array(data(&array.as_ref()))),
+        (Arg::Tuple(args), Type::Tuple(types)) if args.len() == types.len() => {
+            for (arg, ty) in args.iter().zip(types) {
+                input(arg, ty, inputs)?;
+            }
+        }
+        (Arg::Scalar(_) | Arg::Array(_) | Arg::ArrayMut(_) | Arg::Tuple(_), _) => return Err(mismatch()),
+    }
+    Ok(())
 }
 
 fn data(array: &ArrayRef<'_>) -> ArrayData {

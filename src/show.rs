@@ -8,7 +8,7 @@ use crate::error::{Error, Findings};
 use kiln_compiler::compile;
 use kiln_compiler::report::Report;
 use kiln_compiler::{ir, pipeline};
-use kiln_lang::signature::Signature;
+use kiln_lang::signature::{Declared, Signature};
 use kiln_lang::types::{MAX_RANK, Scalar, Type};
 
 /// What to show.
@@ -83,7 +83,18 @@ pub fn show(
 
 /// The declared types; generic parameters as f64, arrays contiguous.
 fn default_types(signature: &Signature) -> Vec<Type> {
-    signature.params.iter().map(|param| param.ty.clone().unwrap_or(Type::Scalar(Scalar::F64))).collect()
+    signature.params.iter().map(|param| default_type(&param.ty)).collect()
+}
+
+fn default_type(declared: &Declared) -> Type {
+    match declared {
+        Declared::Any | Declared::Variable(_) => Type::Scalar(Scalar::F64),
+        Declared::Scalar(scalar) => Type::Scalar(*scalar),
+        Declared::Array { elem, dims } => {
+            Type::array(default_type(elem).as_scalar().unwrap_or(Scalar::F64), dims.len().clamp(1, MAX_RANK))
+        }
+        Declared::Tuple(items) => Type::Tuple(items.iter().map(default_type).collect()),
+    }
 }
 
 /// Reads `i64, [f64; n, m]`: scalars and arrays, whose sizes only count.

@@ -46,6 +46,8 @@ pub enum Arg<'a> {
     Array(ArrayRef<'a>),
     /// An array that the kernel may write: for a `mut` parameter.
     ArrayMut(ArrayMut<'a>),
+    /// Several arguments for one parameter that is a tuple.
+    Tuple(Vec<Arg<'a>>),
 }
 
 impl Value {
@@ -136,6 +138,7 @@ impl Arg<'_> {
             Arg::Scalar(constant) => Type::Scalar(const_scalar(*constant)),
             Arg::Array(array) => array_type(array),
             Arg::ArrayMut(array) => array_type(&array.as_ref()),
+            Arg::Tuple(items) => Type::Tuple(items.iter().map(Arg::ty).collect()),
         }
     }
 }

@@ -28,7 +28,7 @@ impl Times {
 
     pub(super) fn script(&mut self, run: &ScriptRun) {
         for step in &run.compiled {
-            self.rows.push((format!("line {}: {} [{}]", step.line, step.what, step.types), step.total));
+            self.rows.push((format!("line {}: {}", step.line, step.what), step.total));
             for Timing { name, time } in &step.timings {
                 self.rows.push((format!("    {name}"), *time));
             }
