@@ -4,7 +4,13 @@
 #![forbid(unsafe_code)]
 
 pub mod ast;
+pub mod builtins;
+mod constant;
 pub mod diag;
+mod habits;
+pub mod resolve;
 pub mod span;
+mod spell;
+mod visit;
 pub mod tree;
 pub mod types;
