@@ -19,6 +19,9 @@ use std::collections::{HashMap, HashSet};
 /// The most findings that are reported at once.
 const MOST_FINDINGS: usize = 100;
 
+/// The most parameters of a function.
+const MOST_PARAMS: usize = 255;
+
 /// A module without errors in its names.
 #[derive(Clone, Debug)]
 pub struct Checked {
@@ -63,14 +66,11 @@ pub(crate) struct Func {
     pub ast: ast::Func,
     /// Draws from its caller's stream, itself or through calls.
     pub draws: bool,
-    /// Prints, itself or through calls.
-    pub prints: bool,
     pub fast: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Constant {
-    pub ast: ast::Const,
     pub value: constant::Value,
 }
 
@@ -183,7 +183,7 @@ pub fn resolve_entry(
         .zip(facts)
         .map(|(ast, fact)| {
             let fast = ast.annotations.iter().any(|annotation| annotation.name.text == "fast");
-            Func { ast, draws: fact.draws, prints: fact.prints, fast }
+            Func { ast, draws: fact.draws, fast }
         })
         .collect();
     Ok(Checked { source, funcs, by_name, consts, stmts, steps, last_touch })
@@ -270,13 +270,13 @@ fn evaluate_constants(
         });
         match value {
             Ok(value) => {
-                known.insert(name, Constant { ast: item, value });
+                known.insert(name, Constant { value });
             }
             Err(diagnostic) => {
                 found.extend(diagnostic);
                 failed.insert(name.clone());
                 // stays known, so that its uses are not reported again
-                known.insert(name, Constant { ast: item, value: constant::Value::Int(0, None) });
+                known.insert(name, Constant { value: constant::Value::Int(0, None) });
             }
         }
     }
@@ -554,6 +554,16 @@ impl<'a, 'n> Body<'a, 'n> {
     }
 
     fn params(&mut self, func: &'a ast::Func) {
+        if func.params.len() > MOST_PARAMS {
+            return self.report(
+                Diagnostic::error(
+                    format!("a function has at most {MOST_PARAMS} parameters"),
+                    func.params[MOST_PARAMS].name.span,
+                    format!("{} parameters", func.params.len()),
+                )
+                .help("pass many numbers in an array"),
+            );
+        }
         for param in &func.params {
             let bound = if param.is_mut { Bound::MutParam } else { Bound::Param };
             self.declare(&param.name, bound);
