@@ -286,13 +286,16 @@ impl<'c> Call<'c> {
 }
 
 fn message_of(payload: Box<dyn Any + Send>) -> String {
-    let message = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
-        (Some(message), _) => (*message).to_owned(),
-        (_, Some(message)) => message.clone(),
-        (None, None) => "a panic without a message".to_owned(),
+    let payload = match payload.downcast::<String>() {
+        Ok(message) => return *message,
+        Err(payload) => payload,
     };
-    // A payload may panic when it is dropped; nothing of ours does.
-    std::mem::forget(payload);
+    let message =
+        payload.downcast_ref::<&str>().map_or("a panic without a message", |message| *message).to_owned();
+    // A payload of the host's own making may panic when it is dropped.
+    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(another);
+    }
     message
 }
 

@@ -162,3 +162,26 @@ impl fmt::Debug for Buffer {
         write!(f, "Buffer({} bytes)", self.bytes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_account_refuses_what_exceeds_it_and_forgets_what_is_given_back() {
+        let memory = Memory::new(1000);
+        assert!(
+            memory.charge(600) && !memory.charge(401) && !memory.charge(usize::MAX) && memory.charge(400)
+        );
+        assert_eq!(memory.used(), 1000);
+        memory.refund(1000);
+        assert_eq!(memory.used(), 0);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_machine_has_some_memory_and_not_any_amount() {
+        let limit = Memory::of_machine().limit();
+        assert!((16 << 20..1 << 50).contains(&limit), "{limit}");
+    }
+}

@@ -453,9 +453,11 @@ unsafe extern "C" fn failing_chunk(ctx: *mut Ctx, env: *mut u64, lo: i64, hi: i6
 
 #[test]
 fn the_error_reported_is_the_first_in_sequential_order() {
-    let bench = Bench::new(&[entry, failing_chunk], &[plain_loop(1, 50)]);
+    // The first begins on the caller's thread, the second on all.
+    let benches = [50, 100].map(|cost| Bench::new(&[entry, failing_chunk], &[plain_loop(1, cost)]));
     let pools = THREADS.map(Pool::new);
-    for round in 0..400 {
+    for round in 0..800 {
+        let bench = &benches[round as usize / 4 % 2];
         let (n, rate) = (20_000, [3, 1000, 20_000, 100_000][round as usize % 4]);
         let first = (0..n).find(|&q| mix(q as u64, round).is_multiple_of(rate));
         for pool in &pools {
