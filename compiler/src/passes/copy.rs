@@ -67,11 +67,6 @@ impl<'s> Copier<'s> {
         self.map.set.push(from);
     }
 
-    /// Is there a copy of `value`?
-    pub(crate) fn has(&self, value: Value) -> bool {
-        self.map.to[value.index()].is_some()
-    }
-
     /// The copy of `value`.
     pub(crate) fn get(&self, value: Value) -> Value {
         match (self.map.to[value.index()], self.source) {

@@ -5,8 +5,8 @@
 //! by different ops are never merged.
 
 use super::arrays::{Classes, LoopWrites, written};
-use super::{Apply, Pass, Renames, bits, scalar_of, take_ops};
-use crate::ir::{Func, Op, OpCode, OpId, RegionId, Value};
+use super::{Apply, Pass, Renames, take_ops};
+use crate::ir::{Func, Op, OpCode, OpId, RegionId, Value, const_bits, const_scalar};
 use crate::report::Report;
 use std::mem::discriminant;
 
@@ -187,7 +187,7 @@ fn mix(hash: u64, word: u64) -> u64 {
 fn hash(code: &OpCode, args: &[Value], version: u32) -> u64 {
     let mut hash = code.name().bytes().fold(u64::from(version), |hash, byte| mix(hash, u64::from(byte)));
     match *code {
-        OpCode::Const(constant) => hash = mix(hash, bits(constant)),
+        OpCode::Const(constant) => hash = mix(hash, const_bits(constant)),
         OpCode::Philox { kind: number } | OpCode::Dim { axis: number } | OpCode::Extract { lane: number } => {
             hash = mix(hash, u64::from(number));
         }
@@ -209,7 +209,7 @@ fn is_same(func: &Func, earlier: &Op, later: &Op) -> bool {
     }
     let is_same_code = match (&earlier.code, &later.code) {
         // By bits: -0.0 is not 0.0, and a NaN is itself.
-        (OpCode::Const(a), OpCode::Const(b)) => scalar_of(*a) == scalar_of(*b) && bits(*a) == bits(*b),
+        (OpCode::Const(a), OpCode::Const(b)) => const_scalar(*a) == const_scalar(*b) && const_bits(*a) == const_bits(*b),
         (a, b) => discriminant(a) == discriminant(b) && a == b,
     };
     let is_same_args = match (&earlier.args[..], &later.args[..]) {

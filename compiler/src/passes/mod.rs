@@ -20,7 +20,7 @@ mod copy;
 mod poly;
 mod ranges;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::ir::{Def, Func, OpCode, OpId, Program, RegionId, Terminator, Type, Value};
 use crate::report::Report;
@@ -179,31 +179,5 @@ pub(crate) fn integer(scalar: Scalar, value: i128) -> Option<Const> {
         Scalar::U32 => Some(Const::U32(value as u32)),
         Scalar::U64 => Some(Const::U64(value as u64)),
         Scalar::F32 | Scalar::F64 => None,
-    }
-}
-
-/// The bits of a constant: two constants are the same exactly if type and bits are.
-pub(crate) fn bits(constant: Const) -> u64 {
-    match constant {
-        Const::Bool(value) => u64::from(value),
-        Const::I32(value) => u64::from(value as u32),
-        Const::I64(value) => value as u64,
-        Const::U32(value) => u64::from(value),
-        Const::U64(value) => value,
-        Const::F32(value) => u64::from(value.to_bits()),
-        Const::F64(value) => value.to_bits(),
-    }
-}
-
-/// The type of a constant.
-pub(crate) fn scalar_of(constant: Const) -> Scalar {
-    match constant {
-        Const::Bool(_) => Scalar::Bool,
-        Const::I32(_) => Scalar::I32,
-        Const::I64(_) => Scalar::I64,
-        Const::U32(_) => Scalar::U32,
-        Const::U64(_) => Scalar::U64,
-        Const::F32(_) => Scalar::F32,
-        Const::F64(_) => Scalar::F64,
     }
 }
