@@ -5,3 +5,5 @@
 
 pub mod check_loops;
 pub mod ir;
+pub mod lower;
+pub mod prelude;
