@@ -6,3 +6,4 @@
 pub mod backend;
 pub mod ir;
 pub mod target;
+pub mod prelude;

@@ -6,6 +6,7 @@
 //! a check is an effect. Two array values are the same memory only if they are the same value: owners swap, they never overlap.
 
 mod bits;
+pub mod eval;
 mod parse;
 mod print;
 pub mod table;
@@ -14,6 +15,7 @@ mod tests;
 mod verify;
 
 pub use bits::{const_bits, const_from_bits, const_scalar, kind_of, same_bits, scalar_of};
+pub use eval::{Arg, ArrayData, EvalError, EvalOptions, Outcome, PrintEvent, Printed, eval};
 pub use parse::parse;
 pub use print::{print, print_func, print_with_spans, reduce_name};
 pub use table::{Effects, effects_of};
