@@ -9,6 +9,7 @@ use super::reduce::Sink;
 use crate::backend::CompileError;
 use crate::ir::{self, OpCode, Terminator};
 use cranelift_codegen::ir::{self as clif, InstBuilder};
+use kiln_lang::types::Scalar;
 
 /// A loop around the place where ops are being emitted.
 pub(super) struct Loop {
@@ -25,11 +26,25 @@ pub(super) struct Loop {
 /// A `while` whose condition has at most this many ops, none with regions, is turned so that it ends with its only branch; the condition is then emitted twice.
 const TURNED_CONDITION: usize = 16;
 
+/// An `if` with at most this many ops, all of them cheap, computes both arms and chooses: a branch that depends on data costs more when it is mispredicted.
+const CHOSEN_OPS: usize = 8;
+
+/// The condition under which an arm that is computed anyway takes effect.
+#[derive(Clone, Copy)]
+pub(super) struct Predicate {
+    condition: ir::Value,
+    is: bool,
+}
+
 impl<'a> Emitter<'a> {
     pub(super) fn emit_if(&mut self, op: &'a ir::Op) -> Result<Flow, CompileError> {
         let condition = self.scalar(op.args[0]);
-        let merge = self.block_for(&op.results);
         let arms = [0, 1].map(|arm: usize| op.regions[arm]);
+        if self.is_chosen(op) {
+            self.choose(op, arms)?;
+            return Ok(Flow::Goes);
+        }
+        let merge = self.block_for(&op.results);
         // An arm without ops is an edge.
         let targets = arms.map(|arm| match self.plain_yield(arm) {
             Some(args) => (merge, super::func::block_args(&self.all_comps(args))),
@@ -55,6 +70,125 @@ impl<'a> Emitter<'a> {
         let params = self.b.block_params(merge).to_vec();
         self.bind_all(&op.results, &params);
         Ok(Flow::Goes)
+    }
+
+    /// Are both arms so cheap and so free of effects that they are computed without a branch?
+    fn is_chosen(&self, op: &ir::Op) -> bool {
+        let func = self.func;
+        let mut count = 0;
+        let arms_are_cheap = op.regions.iter().all(|&arm| {
+            let arm = func.region(arm);
+            matches!(arm.end, Terminator::Yield(_))
+                && arm.ops.iter().all(|&id| {
+                    let inner = func.op(id);
+                    count += usize::from(!matches!(inner.code, OpCode::Const(_)));
+                    self.is_cheap(inner)
+                })
+        });
+        let scalars = op.results.iter().all(|&result| matches!(func.ty(result), ir::Type::Scalar(_)));
+        arms_are_cheap && scalars && count + op.results.len() <= CHOSEN_OPS
+    }
+
+    fn is_cheap(&self, op: &ir::Op) -> bool {
+        let scalar = |value: &ir::Value| matches!(self.func.ty(*value), ir::Type::Scalar(_));
+        match &op.code {
+            OpCode::Const(_)
+            | OpCode::Add
+            | OpCode::Sub
+            | OpCode::Mul
+            | OpCode::Neg
+            | OpCode::Abs
+            | OpCode::Min
+            | OpCode::Max
+            | OpCode::And
+            | OpCode::Or
+            | OpCode::Xor
+            | OpCode::Not
+            | OpCode::Shl
+            | OpCode::Shr
+            | OpCode::Eq
+            | OpCode::Ne
+            | OpCode::Lt
+            | OpCode::Le
+            | OpCode::Gt
+            | OpCode::Ge
+            | OpCode::Select
+            | OpCode::Convert
+            | OpCode::Bitcast => op.args.iter().all(scalar),
+            OpCode::Fma => self.target.fuses_multiply_add(),
+            OpCode::Floor | OpCode::Ceil | OpCode::Trunc | OpCode::Nearest => self.target.rounds(),
+            OpCode::Dim { .. } | OpCode::Seed => true,
+            OpCode::Send { reduction } => self.sends_to_register(*reduction),
+            // They take long, or touch memory, or have effects.
+            OpCode::Div
+            | OpCode::FloorDiv
+            | OpCode::Rem
+            | OpCode::Sqrt
+            | OpCode::MulHi
+            | OpCode::Exp
+            | OpCode::Log
+            | OpCode::Sin
+            | OpCode::Cos
+            | OpCode::Tanh
+            | OpCode::Pow
+            | OpCode::Philox { .. }
+            | OpCode::Splat
+            | OpCode::Iota
+            | OpCode::Extract { .. }
+            | OpCode::Any
+            | OpCode::All
+            | OpCode::Load
+            | OpCode::Store
+            | OpCode::LoadMasked
+            | OpCode::StoreMasked
+            | OpCode::Update(_)
+            | OpCode::UpdateFma
+            | OpCode::Alloc
+            | OpCode::AllocUninit
+            | OpCode::Free
+            | OpCode::Check(_)
+            | OpCode::SendFma { .. }
+            | OpCode::SendMasked { .. }
+            | OpCode::If
+            | OpCode::For(_)
+            | OpCode::While
+            | OpCode::Call(_)
+            | OpCode::Print(_)
+            | OpCode::RunLoop { .. } => false,
+        }
+    }
+
+    /// Computes both arms; terms and results are chosen by the condition.
+    fn choose(&mut self, op: &'a ir::Op, arms: [ir::RegionId; 2]) -> Result<(), CompileError> {
+        let func = self.func;
+        let mut yields: [&[ir::Value]; 2] = [&[], &[]];
+        for (k, arm) in arms.into_iter().enumerate() {
+            self.predicate = Some(Predicate { condition: op.args[0], is: k == 0 });
+            if let End::Yield(args) = self.region(arm)? {
+                yields[k] = args;
+            }
+        }
+        self.predicate = None;
+        for (k, &result) in op.results.iter().enumerate() {
+            let [a, b] = yields.map(|args| self.scalar(args[k]));
+            let chosen = self.select(op.args[0], func.ty(result).scalar(), a, b);
+            self.bind(result, &[chosen]);
+        }
+        Ok(())
+    }
+
+    /// `value` where the arm being computed takes effect, else `otherwise`.
+    pub(super) fn predicated(
+        &mut self,
+        ty: Scalar,
+        value: clif::Value,
+        otherwise: clif::Value,
+    ) -> clif::Value {
+        match self.predicate {
+            None => value,
+            Some(Predicate { condition, is: true }) => self.select(condition, ty, value, otherwise),
+            Some(Predicate { condition, is: false }) => self.select(condition, ty, otherwise, value),
+        }
     }
 
     fn plain_yield(&self, region: ir::RegionId) -> Option<&'a [ir::Value]> {

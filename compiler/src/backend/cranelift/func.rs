@@ -4,7 +4,7 @@
 //! Holds: a scalar is one Cranelift value, an array is its pointer, sizes and (if strided) strides in bytes, so control flow carries arrays like numbers;
 //! all stack memory is one slot, handed out in the order of nesting.
 
-use super::control::Loop;
+use super::control::{Loop, Predicate};
 use super::memory::ArrayMemory;
 use crate::backend::CompileError;
 use crate::ir::{self, OpCode, Terminator};
@@ -78,6 +78,7 @@ pub(super) fn build<'a>(
         result_slot: 0,
         chunk: source.func.chunk_of.map(|number| &source.program.loops[number as usize]),
         depth: 0,
+        predicate: None,
     };
     emitter.params();
     emitter.region(source.func.body)?;
@@ -114,6 +115,8 @@ pub(super) struct Emitter<'a> {
     pub(super) chunk: Option<&'a LoopInfo>,
     /// Regions entered; 1 in the function's body.
     pub(super) depth: u32,
+    /// Set while an arm is computed that may not take effect.
+    pub(super) predicate: Option<Predicate>,
 }
 
 /// A way out that several places share.

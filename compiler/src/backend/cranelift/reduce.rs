@@ -203,6 +203,12 @@ impl Emitter<'_> {
         self.send_to(reduction, term, None)
     }
 
+    /// Is this reduction of the innermost loop one without order?
+    pub(super) fn sends_to_register(&self, reduction: u32) -> bool {
+        let sink = self.loops.last().and_then(|inner| inner.sinks.get(reduction as usize));
+        sink.is_some_and(|sink| matches!(sink.home, Home::Register(_)))
+    }
+
     /// Sends a product.
     pub(super) fn send_fma(
         &mut self,
@@ -227,6 +233,14 @@ impl Emitter<'_> {
         let Some((sink, ordinal)) = found else { return Err(self.internal("a send outside its loop")) };
         match (sink.home.clone(), ordinal) {
             (Home::Register(var), _) => {
+                let a = match self.predicate {
+                    None => a,
+                    Some(_) => {
+                        let bits = kiln_abi::identity(sink.op, ir::kind_of(sink.ty));
+                        let identity = self.constant_bits(sink.ty, bits);
+                        self.predicated(sink.ty, a, identity)
+                    }
+                };
                 let old = self.b.use_var(var);
                 let new = self.accumulate(&sink, old, a, b);
                 self.b.def_var(var, new);
