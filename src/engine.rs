@@ -248,7 +248,7 @@ impl Engine {
 
     /// Compiles something tiny, so that the first real compile finds warm code.
     pub fn warm_up(&self) {
-        kiln_compiler::backend::warm_up(&self.inner.target);
+        self.inner.target.warm_up();
     }
 
     /// What code is made for.

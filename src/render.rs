@@ -3,7 +3,7 @@
 //! In: diagnostics and the source they point into. Out: text for a person. Holds: the only place that knows how a message looks.
 
 use crate::source::Source;
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, renderer::DecorStyle};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, renderer::DecorStyle};
 use kiln_lang::diag::{Diagnostic, Label, Severity};
 use kiln_lang::span::{SourceId, Span};
 
@@ -36,7 +36,7 @@ fn render_one(diagnostic: &Diagnostic, source: &Source, renderer: &Renderer) -> 
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let mut group = level.primary_title(&diagnostic.title).elements(Vec::<Snippet<'_, _>>::new());
+    let mut group = Group::with_title(level.primary_title(&diagnostic.title));
     let window = Window::around(diagnostic, source);
     if let Some(window) = &window {
         let mut snippet = Snippet::source(&window.text).line_start(window.first_line).path(&source.name);

@@ -245,10 +245,11 @@ impl Interpreter<'_> {
                 timings: specialisation.timings.clone(),
             });
         }
+        let stop = self.stop.clone();
         let options = CallOptions {
             seed: statement_seed(self.options.seed, number),
             deadline: None,
-            stop: Some(&self.stop),
+            stop: Some(&stop),
             print: self.options.print,
         };
         let start = Instant::now();
@@ -378,12 +379,14 @@ pub(crate) fn declared_type(declared: &Declared) -> Option<Type> {
 }
 
 fn lend(value: &mut Value, is_var: bool) -> Arg<'_> {
+    if let Some(constant) = value.as_const() {
+        return Arg::Scalar(constant);
+    }
     match value {
         Value::Array(array) if is_var => Arg::ArrayMut(array.view_mut()),
         Value::Array(array) => Arg::Array(array.view()),
         Value::Tuple(items) => Arg::Tuple(items.iter_mut().map(|item| lend(item, false)).collect()),
-        Value::Unit => Arg::Tuple(Vec::new()),
-        scalar => Arg::Scalar(scalar.as_const().expect("the other variants are scalars")),
+        _ => Arg::Tuple(Vec::new()),
     }
 }
 

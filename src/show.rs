@@ -72,7 +72,7 @@ pub fn show(
             let options = pipeline::Options { after: Some(after), text: &source.text };
             pipeline::run(&mut ir, &options, &mut Report::default());
         }
-        return Ok(ir::print::print(&ir));
+        return Ok(ir::print(&ir));
     }
     let options = compile::Options { listing: true, ..engine.compile_options(&source.text) };
     let compiled =

@@ -6,7 +6,8 @@
 use crate::backend::{self, CompileError, EmitOptions};
 use crate::report::Report;
 use crate::target::{OptLevel, Target};
-use crate::{check_loops, ir, lower, pipeline};
+use crate::lower::lower;
+use crate::{check_loops, ir, pipeline};
 use kiln_lang::diag::Diagnostic;
 use kiln_lang::tree;
 use std::time::{Duration, Instant};
@@ -64,7 +65,7 @@ pub enum Failure {
 /// # Errors
 /// Loops whose annotations cannot be honoured, and what else only lowering finds.
 pub fn checked_ir(program: &tree::Program) -> Result<ir::Program, Vec<Diagnostic>> {
-    let mut ir = lower::lower(program)?;
+    let mut ir = lower(program)?;
     check_and_settle(&mut ir)?;
     Ok(ir)
 }
@@ -90,7 +91,7 @@ pub fn compile(program: &tree::Program, target: &Target, options: &Options<'_>) 
         timings.push(Timing { name: name.to_string(), time: now - last });
         last = now;
     };
-    let mut ir = lower::lower(program).map_err(Failure::Program)?;
+    let mut ir = lower(program).map_err(Failure::Program)?;
     step("lower", &mut timings);
     check_and_settle(&mut ir).map_err(Failure::Program)?;
     step("check loops", &mut timings);

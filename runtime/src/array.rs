@@ -484,6 +484,17 @@ impl<'a> ArrayMut<'a> {
         self.parts.write_slots(slots);
     }
 
+    /// Replaces the element at a row-major position, given as a slot. Panics if there is none.
+    pub fn set(&mut self, position: usize, slot: u64) {
+        assert!(position < self.parts.len(), "element {position} of {}", self.parts.len());
+        let offset = self.parts.offset(position);
+        // SAFETY: as in `ArrayRef::get`, and the borrow is unique; `from_slot` makes a valid element of any slot.
+        unsafe {
+            let element = self.parts.ptr.offset(offset);
+            with_type!(self.parts.kind, T => element.cast::<T>().write_unaligned(T::from_slot(slot)));
+        }
+    }
+
     /// May writing this one change the other? Never wrongly no; interleaved views and column blocks of one matrix are seen to be apart.
     pub fn overlaps(&self, other: &ArrayRef<'_>) -> bool {
         self.parts.overlaps(&other.parts)
