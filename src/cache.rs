@@ -95,13 +95,6 @@ impl<K: Hash + Eq + Clone, V: Weigh> Cache<K, V> {
         CacheStats { entries: state.map.len(), ..state.stats }
     }
 
-    /// Forgets everything; running code stays alive until it returns.
-    pub fn clear(&self) {
-        let mut state = self.lock();
-        state.map.clear();
-        state.stats.bytes = 0;
-    }
-
     fn insert(&self, key: K, value: Arc<V>) {
         let mut dropped = Vec::new();
         let mut state = self.lock();

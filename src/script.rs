@@ -383,8 +383,10 @@ fn lend(value: &mut Value, is_var: bool) -> Arg<'_> {
         return Arg::Scalar(constant);
     }
     match value {
-        Value::Array(array) if is_var => Arg::ArrayMut(array.view_mut()),
-        Value::Array(array) => Arg::Array(array.view()),
+        Value::Array(array) => match is_var {
+            true => Arg::ArrayMut(array.view_mut()),
+            false => Arg::Array(array.view()),
+        },
         Value::Tuple(items) => Arg::Tuple(items.iter_mut().map(|item| lend(item, false)).collect()),
         _ => Arg::Tuple(Vec::new()),
     }

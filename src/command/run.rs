@@ -4,18 +4,18 @@ use super::times::Times;
 use super::{RunArgs, read_script};
 use kiln::{Engine, Error, Options, ScriptOptions, StopFlag};
 use std::io::Write;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Set by Ctrl-C.
-static STOP: OnceLock<StopFlag> = OnceLock::new();
+static STOP: OnceLock<Arc<StopFlag>> = OnceLock::new();
 
 pub(super) fn run(args: &RunArgs, start: Instant) -> Result<(), Error> {
-    let stop = STOP.get_or_init(StopFlag::new);
+    let stop = STOP.get_or_init(Arc::default);
     // Without a handler Ctrl-C still ends the process, only less tidily.
     let _ = ctrlc::set_handler(|| {
         if let Some(stop) = STOP.get() {
-            if stop.is_set() {
+            if stop.reason().is_some() {
                 std::process::exit(130);
             }
             stop.cancel();
