@@ -1,6 +1,5 @@
 //! All tests that need more than one room, in one binary.
 
-mod backend;
 mod command;
 mod documents;
 mod engine;
