@@ -128,6 +128,8 @@ struct ContentKey(u64, u64);
 /// One function compiled for one list of types, and all that a call of it needs.
 pub struct Specialisation {
     body: Body,
+    /// Names of the parameters, and which are `mut`.
+    names: Vec<(String, bool)>,
     bytes: usize,
     /// What the compiler did with the loops and checks.
     pub report: Report,
@@ -313,12 +315,17 @@ impl Engine {
         let params: Vec<Type> =
             entry.params.iter().map(|param| entry.locals[param.local.0 as usize].ty.clone()).collect();
         let result = entry.result.clone();
+        let names = entry
+            .params
+            .iter()
+            .map(|param| (entry.locals[param.local.0 as usize].name.clone(), param.is_mut))
+            .collect();
         let infer_step = Timing { name: "infer".into(), time: infer_time };
         if self.inner.backend == Backend::Oracle {
             let program = compile::checked_ir(program)
                 .map_err(|diagnostics| Error::Program(Findings { diagnostics, source: source.clone() }))?;
             let body = Body::Oracle(Oracle { program, params, result });
-            return Ok(Specialisation { body, bytes: 0, report: Report::default(), timings: vec![infer_step] });
+            return Ok(Specialisation { body, names, bytes: 0, report: Report::default(), timings: vec![infer_step] });
         }
         let options = self.compile_options(&source.text);
         let compiled = compile::compile(program, &self.inner.target, &options)
@@ -339,7 +346,7 @@ impl Engine {
             result,
             slots,
         });
-        Ok(Specialisation { body, bytes, report, timings })
+        Ok(Specialisation { body, names, bytes, report, timings })
     }
 
     fn remember_miss(&self, module: &Module, function: &str, types: &[Type], compiled: bool) {
@@ -518,6 +525,7 @@ pub(crate) fn run(
 ) -> Result<Value, Error> {
     let engine = module.engine();
     check_overlap(args)?;
+    check_writable(args, &specialisation.names)?;
     let specialisation = match &specialisation.body {
         Body::Machine(machine) => machine,
         Body::Oracle(oracle) => return oracle.run(args, options, engine.memory(), module.source()),
@@ -591,6 +599,18 @@ fn push_array(env: &mut Vec<u64>, array: &kiln_runtime::ArrayRef<'_>) {
     let start = env.len();
     env.resize(start + array_slots(array.dims().len()), 0);
     array.write_slots(&mut env[start..]);
+}
+
+fn check_writable(args: &[Arg<'_>], names: &[(String, bool)]) -> Result<(), Error> {
+    for (at, (arg, (name, is_mut))) in args.iter().zip(names).enumerate() {
+        if *is_mut && matches!(arg, Arg::Array(_)) {
+            return Err(Error::Call(format!(
+                "argument {} is read-only, but the kernel writes its parameter `{name}`; pass it mutably",
+                at + 1
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn check_overlap(args: &[Arg<'_>]) -> Result<(), Error> {

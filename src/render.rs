@@ -81,7 +81,7 @@ impl Window {
                 .filter(|span| span.source == primary.source)
         };
         let text = &source.text;
-        let clamp = |at: u32| (at as usize).min(text.len());
+        let clamp = |at: u32| boundary(text, (at as usize).min(text.len()));
         let first = spans().map(|span| clamp(span.start)).min()?;
         let last = spans().map(|span| clamp(span.end)).max()?;
         let start = text.as_bytes()[..first].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
@@ -103,7 +103,7 @@ impl Window {
     }
 
     fn place(&self, span: Span) -> std::ops::Range<usize> {
-        let at = |offset: u32| (offset as usize).saturating_sub(self.start).min(self.text.len());
+        let at = |offset: u32| boundary(&self.text, (offset as usize).saturating_sub(self.start).min(self.text.len()));
         at(span.start)..at(span.end).max(at(span.start))
     }
 }

@@ -3,12 +3,12 @@
 use crate::text::{conclude, files, root};
 use std::fs;
 
-/// Crate, and which of our crates it may name.
+/// Folder, and which of our crates it may name: itself, in examples, and what it depends on.
 const ARROWS: [(&str, &[&str]); 4] = [
-    ("lang", &[]),
-    ("runtime/abi", &[]),
-    ("runtime", &["kiln_abi"]),
-    ("compiler", &["kiln_abi", "kiln_lang"]),
+    ("lang", &["kiln_lang"]),
+    ("runtime/abi", &["kiln_abi"]),
+    ("runtime", &["kiln_runtime", "kiln_abi"]),
+    ("compiler", &["kiln_compiler", "kiln_abi", "kiln_lang"]),
 ];
 const CRATES: [&str; 5] = ["kiln_abi", "kiln_lang", "kiln_compiler", "kiln_runtime", "kiln"];
 
