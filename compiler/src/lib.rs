@@ -5,5 +5,5 @@
 
 pub mod backend;
 pub mod ir;
-pub mod target;
 pub mod prelude;
+pub mod target;
