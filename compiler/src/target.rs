@@ -174,7 +174,15 @@ fn flags(level: OptLevel) -> settings::Flags {
         OptLevel::None => "none",
         OptLevel::Speed => "speed",
     };
-    for (name, value) in [("opt_level", level), ("enable_verifier", "false"), ("unwind_info", "false")] {
+    let settings = [
+        ("opt_level", level),
+        ("enable_verifier", "false"),
+        ("unwind_info", "false"),
+        // A frame of several pages touches each of them: no stack is left without the guard page's notice.
+        ("enable_probestack", "true"),
+        ("probestack_strategy", "inline"),
+    ];
+    for (name, value) in settings {
         builder.set(name, value).expect("a setting of Cranelift");
     }
     settings::Flags::new(builder)

@@ -55,8 +55,10 @@ pub enum CompileError {
     TooLarge {
         /// The function.
         func: String,
-        /// Machine-independent instructions that it may have.
+        /// So many it may have.
         limit: usize,
+        /// Of these.
+        of: &'static str,
     },
     /// A fault of the compiler.
     Internal {
@@ -73,10 +75,10 @@ impl fmt::Display for CompileError {
             CompileError::Unsupported { func, op } => {
                 write!(f, "`{func}` uses `{op}`, which has no machine code yet")
             }
-            CompileError::TooLarge { func, limit } => {
+            CompileError::TooLarge { func, limit, of } => {
                 write!(
                     f,
-                    "`{func}` is too large: more than {limit} instructions after inlining; split it, or call it in a loop"
+                    "`{func}` is too large: more than {limit} {of} after inlining; split it, or put what repeats into a loop"
                 )
             }
             CompileError::Internal { func, message } => {

@@ -7,7 +7,7 @@ use super::func::{Emitter, Purpose, constant_flags, slots};
 use crate::ir::{self, CheckKind};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self as clif, AbiParam, InstBuilder, Signature, types};
-use kiln_abi::{Ctx, ERROR_VALUES, ErrorRecord, HostFn, STATUS_ERROR};
+use kiln_abi::{Ctx, ERROR_VALUES, ErrorRecord, HostFn};
 use kiln_lang::types::Layout;
 use std::mem::offset_of;
 
@@ -128,46 +128,47 @@ impl Emitter<'_> {
         if let CheckKind::Unique { .. } = kind {
             return self.check_unique(op, number);
         }
-        let holds = self.condition(kind, &op.args);
+        let Some(fails) = self.failure(kind, &op.args) else { return };
         let (go_on, fail) = (self.b.create_block(), self.b.create_block());
         self.b.set_cold_block(fail);
-        self.b.ins().brif(holds, go_on, &[], fail, &[]);
+        self.b.ins().brif(fails, fail, &[], go_on, &[]);
         self.enter(fail);
         self.record(number, 0, &op.args);
-        self.leave_with(STATUS_ERROR);
+        self.fail();
         self.enter(go_on);
     }
 
-    /// What has to hold, as a truth value.
-    fn condition(&mut self, kind: &CheckKind, args: &[ir::Value]) -> clif::Value {
+    /// What must not be, as a truth value; nothing if it cannot be.
+    fn failure(&mut self, kind: &CheckKind, args: &[ir::Value]) -> Option<clif::Value> {
         let a = self.scalar(args[0]);
         let signed = self.func.ty(args[0]).scalar().is_signed_int();
-        let ins = self.b.ins();
-        match kind {
+        let fails = match kind {
             CheckKind::Bounds { .. } => {
                 let size = self.scalar(args[1]);
                 // A size is not negative, so as unsigned numbers negative indices lie above it.
-                self.b.ins().icmp(IntCC::UnsignedLessThan, a, size)
+                self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, a, size)
             }
-            CheckKind::NonZero { .. } | CheckKind::Step | CheckKind::NotEmpty { .. } => {
-                ins.icmp_imm_s(IntCC::NotEqual, a, 0)
-            }
+            CheckKind::NonZero { .. }
+            | CheckKind::Step
+            | CheckKind::NotEmpty { .. }
+            | CheckKind::Entry { .. } => self.b.ins().icmp_imm_s(IntCC::Equal, a, 0),
             CheckKind::Exponent | CheckKind::Size if signed => {
-                ins.icmp_imm_s(IntCC::SignedGreaterThanOrEqual, a, 0)
+                self.b.ins().icmp_imm_s(IntCC::SignedLessThan, a, 0)
             }
-            CheckKind::Exponent | CheckKind::Size => ins.iconst(types::I8, 1),
+            CheckKind::Exponent | CheckKind::Size => return None,
             CheckKind::DrawRange => {
                 let hi = self.scalar(args[1]);
-                let less = if signed { IntCC::SignedLessThan } else { IntCC::UnsignedLessThan };
-                self.b.ins().icmp(less, a, hi)
+                let code =
+                    if signed { IntCC::SignedGreaterThanOrEqual } else { IntCC::UnsignedGreaterThanOrEqual };
+                self.b.ins().icmp(code, a, hi)
             }
             CheckKind::SameSize { .. } => {
                 let wanted = self.scalar(args[1]);
-                self.b.ins().icmp(IntCC::Equal, a, wanted)
+                self.b.ins().icmp(IntCC::NotEqual, a, wanted)
             }
-            CheckKind::Entry { .. } => a,
             CheckKind::Unique { .. } => unreachable!("the host tests it"),
-        }
+        };
+        Some(fails)
     }
 
     /// The host looks for a value that repeats, and leaves the two ordinals in the record's first values.
@@ -195,7 +196,7 @@ impl Emitter<'_> {
         self.b.ins().brif(repeats, fail, &[], go_on, &[]);
         self.enter(fail);
         self.record(number, 2, &op.args[3..]);
-        self.leave_with(STATUS_ERROR);
+        self.fail();
         self.enter(go_on);
     }
 

@@ -1,13 +1,15 @@
 //! `if` and `while`, and what loops share.
 //!
 //! In: ops with regions. Out: blocks whose parameters are the values that control flow carries. Holds: a back-edge that can be taken without bound reads the
-//! stop flag; a block is sealed as soon as its predecessors are known.
+//! stop flag; a block is sealed as soon as its predecessors are known; of a branch with one way out of a loop, that way comes first: Cranelift hoists nothing
+//! out of a loop any more once it has visited a block outside, and it visits the last way first.
 
-use super::func::{Emitter, End, Flow};
+use super::func::{Emitter, End, Flow, block_args};
 use super::memory::carried_in;
 use super::reduce::Sink;
 use crate::backend::CompileError;
 use crate::ir::{self, OpCode, Terminator};
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self as clif, InstBuilder};
 use kiln_lang::types::Scalar;
 
@@ -47,10 +49,15 @@ impl<'a> Emitter<'a> {
         let merge = self.block_for(&op.results);
         // An arm without ops is an edge.
         let targets = arms.map(|arm| match self.plain_yield(arm) {
-            Some(args) => (merge, super::func::block_args(&self.all_comps(args))),
+            Some(args) => (merge, block_args(&self.all_comps(args))),
             None => (self.b.create_block(), Vec::new()),
         });
-        self.b.ins().brif(condition, targets[0].0, &targets[0].1, targets[1].0, &targets[1].1);
+        if self.leaves_loop(arms[1]) {
+            let fails = self.b.ins().icmp_imm_s(IntCC::Equal, condition, 0);
+            self.b.ins().brif(fails, targets[1].0, &targets[1].1, targets[0].0, &targets[0].1);
+        } else {
+            self.b.ins().brif(condition, targets[0].0, &targets[0].1, targets[1].0, &targets[1].1);
+        }
         let mut reached = false;
         for (arm, (block, _)) in arms.into_iter().zip(targets) {
             if block == merge {
@@ -70,6 +77,15 @@ impl<'a> Emitter<'a> {
         let params = self.b.block_params(merge).to_vec();
         self.bind_all(&op.results, &params);
         Ok(Flow::Goes)
+    }
+
+    /// Does the region end outside the innermost loop?
+    fn leaves_loop(&self, region: ir::RegionId) -> bool {
+        match self.func.region(region).end {
+            Terminator::Break(..) | Terminator::Return(_) => true,
+            Terminator::Continue(level, _) => level > 0,
+            Terminator::Yield(_) | Terminator::Open => false,
+        }
     }
 
     /// Are both arms so cheap and so free of effects that they are computed without a branch?
@@ -265,8 +281,9 @@ impl<'a> Emitter<'a> {
         self.bind_all(&func.region(region).params, carried);
         if let End::Yield(args) = self.region(region)? {
             let condition = self.scalar(args[0]);
-            let values = super::func::block_args(&self.all_comps(&args[1..]));
-            self.b.ins().brif(condition, inside, &values, exit, &values);
+            let values = block_args(&self.all_comps(&args[1..]));
+            let fails = self.b.ins().icmp_imm_s(IntCC::Equal, condition, 0);
+            self.b.ins().brif(fails, exit, &values, inside, &values);
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::target::Target;
 use cranelift_codegen::ir::{self as clif, AbiParam, InstBuilder, MemFlagsData, types};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use kiln_abi::{Ctx, HostFn, LoopInfo, STATUS_OK, STATUS_STOPPED, array_slots};
+use kiln_abi::{Ctx, HostFn, LoopInfo, STATUS_ERROR, STATUS_OK, STATUS_STOPPED, array_slots};
 use kiln_lang::tree::Const;
 use kiln_lang::types::{Layout, Scalar};
 use std::mem::offset_of;
@@ -50,9 +50,11 @@ pub(super) fn build<'a>(
     b.seal_block(entry);
     let &[ctx, env, lo, hi] = b.block_params(entry) else { unreachable!("four parameters were declared") };
     let leave = Exit { block: b.create_block(), used: false };
+    let fail = Exit { block: b.create_block(), used: false };
     let stop = Exit { block: b.create_block(), used: false };
     b.append_block_param(leave.block, types::I32);
     b.set_cold_block(leave.block);
+    b.set_cold_block(fail.block);
     b.set_cold_block(stop.block);
 
     let memory = ArrayMemory::new(source.func, &mut b);
@@ -71,6 +73,7 @@ pub(super) fn build<'a>(
         loops: Vec::new(),
         frame: Frame { slot: None, top: 0, peak: 0 },
         leave,
+        fail,
         stop,
         signatures: Vec::new(),
         site_base: source.site_base,
@@ -104,7 +107,10 @@ pub(super) struct Emitter<'a> {
     /// Enclosing loops, innermost last.
     pub(super) loops: Vec<Loop>,
     frame: Frame,
+    /// With the status as its parameter.
     leave: Exit,
+    /// With the status of a failed check, and of a raised stop flag.
+    fail: Exit,
     stop: Exit,
     pub(super) signatures: Vec<(Vec<clif::Type>, Option<clif::Type>, clif::SigRef)>,
     pub(super) site_base: u64,
@@ -188,19 +194,21 @@ impl<'a> Emitter<'a> {
 
     /// Fills the shared exits and settles the frame.
     fn finish(mut self) {
-        if self.stop.used {
-            self.leave.used = true;
-            self.b.switch_to_block(self.stop.block);
-            let status = self.iconst(types::I32, i64::from(STATUS_STOPPED));
-            self.b.ins().jump(self.leave.block, &[status.into()]);
+        for (exit, status) in [(&self.fail, STATUS_ERROR), (&self.stop, STATUS_STOPPED)] {
+            if exit.used {
+                self.b.switch_to_block(exit.block);
+                let status = self.b.ins().iconst(types::I32, i64::from(status));
+                self.b.ins().return_(&[status]);
+            }
         }
         if self.leave.used {
             self.b.switch_to_block(self.leave.block);
             let status = self.b.block_params(self.leave.block)[0];
             self.b.ins().return_(&[status]);
         }
-        self.b.seal_block(self.stop.block);
-        self.b.seal_block(self.leave.block);
+        for exit in [&self.leave, &self.fail, &self.stop] {
+            self.b.seal_block(exit.block);
+        }
         if let Some(slot) = self.frame.slot {
             self.b.func.sized_stack_slots[slot].size = 8 * self.frame.peak as u32;
         }
@@ -269,8 +277,13 @@ impl<'a> Emitter<'a> {
     fn op(&mut self, id: ir::OpId) -> Result<Flow, CompileError> {
         let func = self.func;
         let op = func.op(id);
-        if self.b.func.dfg.num_insts() > super::INST_LIMIT {
-            return Err(CompileError::TooLarge { func: func.name.to_string(), limit: super::INST_LIMIT });
+        let dfg = &self.b.func.dfg;
+        let too_large = |limit, of| Err(CompileError::TooLarge { func: func.name.to_string(), limit, of });
+        if dfg.num_insts() > super::INST_LIMIT {
+            return too_large(super::INST_LIMIT, "instructions");
+        }
+        if dfg.num_blocks() > super::BLOCK_LIMIT {
+            return too_large(super::BLOCK_LIMIT, "branches");
         }
         if op.args.iter().chain(&op.results).any(|&value| func.ty(value).lanes() > 0) {
             return Err(self.unsupported(op));
@@ -505,7 +518,7 @@ impl<'a> Emitter<'a> {
             ty => {
                 let mut comps = self.comps(value).to_vec();
                 if comps.len() < slots(ty) {
-                    let strides = self.contiguous_strides(ty.scalar(), &comps[1..].to_vec());
+                    let strides = self.contiguous_strides(ty.scalar(), &comps[1..]);
                     comps.extend(strides);
                 }
                 for (k, comp) in comps.into_iter().enumerate() {
@@ -566,11 +579,10 @@ impl<'a> Emitter<'a> {
         self.enter(ok);
     }
 
-    /// Leaves the function with `status`.
-    pub(super) fn leave_with(&mut self, status: i32) {
-        self.leave.used = true;
-        let status = self.iconst(types::I32, i64::from(status));
-        self.b.ins().jump(self.leave.block, &[status.into()]);
+    /// Leaves the function because a check has failed.
+    pub(super) fn fail(&mut self) {
+        self.fail.used = true;
+        self.b.ins().jump(self.fail.block, &[]);
     }
 
     /// Reads the stop flag: to `go_on` while it is 0. The load is atomic so that no earlier one is taken for it.

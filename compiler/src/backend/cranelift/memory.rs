@@ -55,12 +55,7 @@ impl ArrayMemory {
     fn join_region(&mut self, func: &ir::Func, region: ir::RegionId, loops: &mut Vec<ir::OpId>) {
         for &id in &func.region(region).ops {
             let op = func.op(id);
-            let is_loop = match &op.code {
-                OpCode::If => false,
-                OpCode::For(_) | OpCode::While => true,
-                _ if op.regions.is_empty() => continue,
-                code => unreachable!("{code:?} has regions"),
-            };
+            let is_loop = matches!(op.code, OpCode::For(_) | OpCode::While);
             if is_loop {
                 loops.push(id);
                 let init = carried_in(op);

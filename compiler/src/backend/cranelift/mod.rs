@@ -32,8 +32,12 @@ use std::fmt::Write;
 
 /// Boundary at which functions start.
 const ALIGNMENT: usize = 64;
-/// Instructions of Cranelift's IR in one function. Its time grows in proportion; this many take about a second.
+/// Instructions of Cranelift's IR in one function. Its time grows in proportion: this many without branches take about 150 ms.
 const INST_LIMIT: usize = 200_000;
+/// Blocks in one function. Register allocation takes time in proportion to the square of them: this many take about half a second.
+const BLOCK_LIMIT: usize = 12_000;
+/// Bytes of stack of one function.
+const FRAME_LIMIT: usize = 1 << 16;
 /// Above this many instructions the scratch memory is not kept for the next program.
 const KEEP_SCRATCH: usize = 20_000;
 
@@ -85,6 +89,7 @@ fn add_function(
 ) -> Result<usize, CompileError> {
     let func = &program.funcs[number];
     let internal = |message: String| CompileError::Internal { func: func.name.to_string(), message };
+    let too_large = |limit, of| CompileError::TooLarge { func: func.name.to_string(), limit, of };
     let isa = target.isa(options.opt);
     let context = &mut scratch.context;
     context.clear();
@@ -117,13 +122,14 @@ fn add_function(
     let compiled = context.compile(isa, &mut ControlPlane::default());
     let compiled = compiled.map_err(|error| match error.inner {
         cranelift_codegen::CodegenError::CodeTooLarge
-        | cranelift_codegen::CodegenError::ImplLimitExceeded => {
-            CompileError::TooLarge { func: func.name.to_string(), limit: INST_LIMIT }
-        }
+        | cranelift_codegen::CodegenError::ImplLimitExceeded => too_large(INST_LIMIT, "instructions"),
         inner => internal(pretty_error(error.func, inner)),
     })?;
     if let Some(reloc) = compiled.buffer.relocs().first() {
         return Err(internal(format!("machine code with a relocation: {reloc:?}")));
+    }
+    if compiled.buffer.frame_layout().is_some_and(|layout| layout.frame_to_fp_offset as usize > FRAME_LIMIT) {
+        return Err(too_large(FRAME_LIMIT, "bytes of stack"));
     }
     if let (Some(text), Some(vcode)) = (&mut emitted.asm, &compiled.vcode) {
         let _ = writeln!(text, "; {}\n{vcode}", func.name);

@@ -7,7 +7,7 @@
 use super::control::Loop;
 use super::func::{Emitter, End, block_args};
 use super::memory::carried_in;
-use super::reduce::Sink;
+use super::reduce::{Sink, is_ordered};
 use crate::backend::CompileError;
 use crate::ir::{self, ForData};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -31,11 +31,19 @@ impl<'a> Emitter<'a> {
         if data.lanes != 1 {
             return Err(self.unsupported(op));
         }
+        let in_segments =
+            data.arrays.iter().any(|&(array, op)| op.is_ordered(ir::kind_of(self.func.ty(array).scalar())));
+        if in_segments && !(self.chunk.is_some() && self.depth == 1) {
+            // Its segments need copies of the array, which the runtime makes.
+            return Err(self.internal("a reduction into an array of floats that was not outlined"));
+        }
         let &[body] = &op.regions[..] else { return Err(self.internal("a for has one region")) };
         let rank = usize::from(data.rank);
         let extents = self.all_comps(&op.args[..rank]);
         let carried = self.all_comps(carried_in(op));
         let exit = self.block_for(carried_in(op));
+        // Read now: the SSA builder appends parameters of its own.
+        let mut results = self.b.block_params(exit).to_vec();
         let shape = Shape { op, body, rank, exit };
 
         let totals = match self.chunk {
@@ -51,9 +59,7 @@ impl<'a> Emitter<'a> {
                 self.enter(exit);
                 self.close_chunk_sinks(&sinks)
             }
-            _ if data.reductions.iter().any(|r| super::reduce::is_ordered(r)) => {
-                self.blocks(shape, data, &extents, &carried)?
-            }
+            _ if data.reductions.iter().any(is_ordered) => self.blocks(shape, data, &extents, &carried)?,
             _ => {
                 let sinks = self.plain_sinks(data);
                 let (_, sinks) = self.nest(shape, &extents, &mut Vec::new(), &carried, sinks)?;
@@ -61,7 +67,6 @@ impl<'a> Emitter<'a> {
                 self.close_plain_sinks(&sinks)
             }
         };
-        let mut results = self.b.block_params(exit).to_vec();
         results.extend(totals);
         self.bind_all(&op.results, &results);
         Ok(())
