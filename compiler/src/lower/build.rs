@@ -266,7 +266,7 @@ impl Lower<'_> {
 
     /// A check that an integer is not zero, unless it is a constant that is not.
     pub(super) fn check_not_zero(&mut self, kind: CheckKind, value: ir::Value, span: Span) {
-        if !self.known(value).is_some_and(|value| value != 0) {
+        if self.known(value).is_none_or(|value| value == 0) {
             self.check(kind, &[value], span);
         }
     }

@@ -548,7 +548,7 @@ impl Lower<'_> {
             )
             .with(candidate.first, format!("reduced with `{}` here", candidate.op.map_or("=", spelling)))
             .help(format!("read `{name}` after the loop"))
-            .help(format!("keep what one iteration needs in a variable of its own, declared inside the loop"))
+            .help("keep what one iteration needs in a variable of its own, declared inside the loop")
         } else {
             return None;
         };

@@ -11,8 +11,8 @@
 //!   `max(hi, lo) - lo` (just `hi` if it is known not to be negative and `lo` is 0); with a literal step k it is `(d - 1) // k + 1` of that
 //!   difference d; going down, `lo - min(hi, lo)`. Where such a difference could overflow, `select(d < 0, i64::MAX, d)` follows for step 1, and an
 //!   unsigned computation otherwise. No loop can run 2^63 iterations, so saturating there changes nothing.
-//! - **Annotated loops** carry nothing: outer scalars are reductions, streams are opened per iteration. Generators carry only the counters of
-//!   streams that they draw on from (section 6: a generator without annotation inside another drawing loop).
+//! - **Annotated loops** carry nothing: outer scalars are reductions, streams are opened per iteration. A generator without annotation can carry: the counters
+//!   of streams that it draws on from (section 6: inside another drawing loop, or explicit ones), and what a block in its term assigns. It is serial then.
 //! - **Streams** are values: counters start as constants and are folded here, so straight-line code draws literal blocks.
 //! - **Checks** end in the values of the enclosing loops' indices, outer to inner; the innermost ones if all do not fit.
 //! - **Returns** from both arms of a last `if` become its values, behind which one `return` stands. Behind other branches that cannot be left at their end,
