@@ -140,7 +140,7 @@ pub(super) fn foreign_statement(parser: &mut Parser<'_>) -> Parsed<Option<StmtKi
     if is_foreign_fn(parser) {
         let title = format!("Kiln writes `fn` for `{word}`");
         parser.error(title, span, "", "write `fn f(x) { … }` at top level");
-        return parser.nested(|parser| parser.func(Vec::new(), span)).map(|_| Some(StmtKind::Error));
+        return parser.func(Vec::new(), span).map(|_| Some(StmtKind::Error));
     }
     if next == TokenKind::LBrace && matches!(word, "loop" | "forever") {
         parser.error(format!("Kiln writes `while true` for `{word}`"), span, "", "write `while true { … }`");
