@@ -68,6 +68,13 @@ impl Parser<'_> {
                 }
             }
             TokenKind::Fn => Ok(Item::Func(self.func(Vec::new(), start)?)),
+            TokenKind::Name if habits::is_modifier(self) => {
+                let title = format!("a function is not `{}`", self.word());
+                self.bump();
+                self.error(title, start, "", "remove the word: every function of a source can be called");
+                let start = self.span();
+                Ok(Item::Func(self.func(Vec::new(), start)?))
+            }
             TokenKind::Name if habits::is_foreign_fn(self) => {
                 let title = format!("Kiln writes `fn` for `{}`", self.word());
                 self.error(title, start, "", "write `fn f(x) { … }`, or `fn f(x) = …` for one expression");
