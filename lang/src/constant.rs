@@ -61,7 +61,8 @@ pub fn evaluate(
             binary(*op, left, right, expr)
         }
         Compare(operands, ops) => {
-            let values: Vec<Value> = operands.iter().map(|operand| evaluate(operand, lookup)).collect::<Result<_, _>>()?;
+            let values: Vec<Value> =
+                operands.iter().map(|operand| evaluate(operand, lookup)).collect::<Result<_, _>>()?;
             let holds = values.windows(2).zip(ops).all(|(pair, op)| compare(*op, pair[0], pair[1]));
             Ok(Value::Bool(holds))
         }
@@ -79,12 +80,16 @@ pub fn evaluate(
             let Name(name) = &callee.kind else {
                 return Err(error("a constant cannot call this".into(), "here"));
             };
-            let values: Vec<Value> = args.iter().map(|arg| evaluate(arg, lookup)).collect::<Result<_, _>>()?;
+            let values: Vec<Value> =
+                args.iter().map(|arg| evaluate(arg, lookup)).collect::<Result<_, _>>()?;
             call(name, &values, expr)
         }
         Error => Err(None),
-        _ => Err(error("a constant is made of numbers, operators and other constants".into(), "this is not a number")
-            .map(|found| found.help("compute it in the function that uses it"))),
+        _ => Err(error(
+            "a constant is made of numbers, operators and other constants".into(),
+            "this is not a number",
+        )
+        .map(|found| found.help("compute it in the function that uses it"))),
     }
 }
 
@@ -111,13 +116,17 @@ pub fn convert(value: Value, ty: Scalar, explicit: bool) -> Option<Value> {
         },
         Value::Float(number, from) => match ty {
             Scalar::F64 => Value::Float(number, Some(ty)),
-            Scalar::F32 if explicit || from != Some(Scalar::F64) => Value::Float(f64::from(number as f32), Some(ty)),
+            Scalar::F32 if explicit || from != Some(Scalar::F64) => {
+                Value::Float(f64::from(number as f32), Some(ty))
+            }
             Scalar::Bool if explicit => Value::Bool(number != 0.0),
             Scalar::I32 if explicit => Value::Int(i128::from(number as i32), Some(ty)),
             Scalar::I64 if explicit => Value::Int(i128::from(number as i64), Some(ty)),
             Scalar::U32 if explicit => Value::Int(i128::from(number as u32), Some(ty)),
             Scalar::U64 if explicit => Value::Int(i128::from(number as u64), Some(ty)),
-            Scalar::Bool | Scalar::I32 | Scalar::I64 | Scalar::U32 | Scalar::U64 | Scalar::F32 => return None,
+            Scalar::Bool | Scalar::I32 | Scalar::I64 | Scalar::U32 | Scalar::U64 | Scalar::F32 => {
+                return None;
+            }
         },
     })
 }
@@ -221,7 +230,12 @@ fn common(left: Value, right: Value, expr: &ast::Expr) -> Result<Option<Scalar>,
     })
 }
 
-fn binary(op: ast::BinaryOp, left: Value, right: Value, expr: &ast::Expr) -> Result<Value, Option<Diagnostic>> {
+fn binary(
+    op: ast::BinaryOp,
+    left: Value,
+    right: Value,
+    expr: &ast::Expr,
+) -> Result<Value, Option<Diagnostic>> {
     use ast::BinaryOp::*;
     let refuse = |title: String| Err(Some(Diagnostic::error(title, expr.span, "in this constant")));
     if let (Value::Bool(a), Value::Bool(b)) = (left, right) {
@@ -283,7 +297,9 @@ fn binary(op: ast::BinaryOp, left: Value, right: Value, expr: &ast::Expr) -> Res
             let count = (b & i128::from(width - 1)) as u32;
             integer(Some(if op == Shl { a << count.min(63) } else { a >> count }), ty, expr)
         }
-        MatMul | Div | And | Or => refuse(format!("`{}` does not go with ints in a constant", spell::binary(op))),
+        MatMul | Div | And | Or => {
+            refuse(format!("`{}` does not go with ints in a constant", spell::binary(op)))
+        }
     }
 }
 
@@ -356,7 +372,11 @@ fn call(name: &str, values: &[Value], expr: &ast::Expr) -> Result<Value, Option<
                 let is_nan = as_float(*value).is_nan() && is_float;
                 if is_nan || compare(op, *value, best) { *value } else { best }
             });
-            if is_float { Ok(float(as_float(least), float_type)) } else { integer(Some(as_int(least)), ty, expr) }
+            if is_float {
+                Ok(float(as_float(least), float_type))
+            } else {
+                integer(Some(as_int(least)), ty, expr)
+            }
         }
         _ => {
             let known = builtins::lookup(name).is_some();

@@ -47,7 +47,8 @@ pub fn infer(checked: &Checked, func: &str, args: &[Type]) -> Result<tree::Progr
     let Some(index) = checked.by_name.get(func).copied() else {
         let span = Span::new(checked.source, 0, 0);
         let names = checked.funcs.iter().map(|func| func.ast.name.text.as_str());
-        let diagnostic = Diagnostic::error(format!("there is no function `{func}`"), span, "not in this module");
+        let diagnostic =
+            Diagnostic::error(format!("there is no function `{func}`"), span, "not in this module");
         return Err(vec![match crate::habits::nearest(func, names) {
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
             None => diagnostic.help("call one of the module's functions"),
@@ -140,7 +141,13 @@ pub(crate) enum Callee {
 
 impl<'a> Specs<'a> {
     pub fn new(checked: &'a Checked) -> Specs<'a> {
-        Specs { checked, script: None, script_facts: ScriptFacts::default(), list: Vec::new(), memo: HashMap::new() }
+        Specs {
+            checked,
+            script: None,
+            script_facts: ScriptFacts::default(),
+            list: Vec::new(),
+            memo: HashMap::new(),
+        }
     }
 
     pub fn add(&mut self, key: Key, asked: Option<Span>) -> usize {
@@ -231,8 +238,12 @@ impl<'a> Specs<'a> {
         if again && out.found.is_empty() {
             let span = out.func.span;
             spec.state = State::Failed(vec![
-                Diagnostic::error("the types of these variables depend on each other in too long a chain", span, "in this function")
-                    .help("give some of them a type: `var x: f64 = 0`"),
+                Diagnostic::error(
+                    "the types of these variables depend on each other in too long a chain",
+                    span,
+                    "in this function",
+                )
+                .help("give some of them a type: `var x: f64 = 0`"),
             ]);
             return Vec::new();
         }
