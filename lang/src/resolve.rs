@@ -254,7 +254,7 @@ fn evaluate_constants(
             }
             let missing =
                 Diagnostic::error(format!("`{text}` is not a constant"), item.span, "not known here");
-            Err(Some(match later.get(text) {
+            Err(constant::failure(match later.get(text) {
                 Some(span) => missing
                     .with(*span, "declared here")
                     .help("declare it above: constants are evaluated in order"),
@@ -267,7 +267,7 @@ fn evaluate_constants(
                 ast::TypeExprKind::Name(text) if Scalar::from_name(text).is_some() => {
                     let scalar = Scalar::from_name(text).unwrap_or(Scalar::F64);
                     constant::convert(value, scalar, false).ok_or_else(|| {
-                        Some(
+                        constant::failure(
                             Diagnostic::error(
                                 format!("the value of `{name}` does not fit {scalar}"),
                                 item.value.span,
@@ -277,7 +277,7 @@ fn evaluate_constants(
                         )
                     })
                 }
-                _ => Err(Some(
+                _ => Err(constant::failure(
                     Diagnostic::error("a constant is a number", ty.span, "not the type of a number")
                         .help("write one of bool, i32, i64, u32, u64, f32, f64, or leave the type out"),
                 )),
@@ -288,7 +288,7 @@ fn evaluate_constants(
                 known.insert(name, Constant { value });
             }
             Err(diagnostic) => {
-                found.extend(diagnostic);
+                found.extend(diagnostic.map(|diagnostic| *diagnostic));
                 failed.insert(name.clone());
                 // stays known, so that its uses are not reported again
                 known.insert(name, Constant { value: constant::Value::Int(0, None) });
@@ -1006,10 +1006,10 @@ impl<'a, 'n> Body<'a, 'n> {
 
     fn expr_stmt(&mut self, value: &'a ast::Expr, tail: Tail) {
         use ast::ExprKind::*;
-        if self.at_top() {
-            if let Some(("save", args)) = file_call(value) {
-                return self.file_arguments("save", args, 2, value.span);
-            }
+        if self.at_top()
+            && let Some(("save", args)) = file_call(value)
+        {
+            return self.file_arguments("save", args, 2, value.span);
         }
         match &value.kind {
             If { cond, then, otherwise } => {

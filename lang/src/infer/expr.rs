@@ -756,10 +756,7 @@ impl<'a, 'i> Walk<'a, 'i> {
             Some(value) => {
                 let value = self.expr(value);
                 let ty = value.ty.clone();
-                if ty == Ty::UNIT {
-                    stmts.push(Stmt { span: value.expr.span, kind: StmtKind::Expr(value.expr) });
-                    (BlockExpr { stmts, value: None }, ty)
-                } else if ty == Ty::Never {
+                if ty == Ty::UNIT || ty == Ty::Never {
                     stmts.push(Stmt { span: value.expr.span, kind: StmtKind::Expr(value.expr) });
                     (BlockExpr { stmts, value: None }, ty)
                 } else {

@@ -61,9 +61,7 @@ impl<'a, 'i> Walk<'a, 'i> {
                 expr
             }
             (Ty::FlexArray(_, Origin::Text, _), Type::Array { elem, .. }) => {
-                if let ExprKind::Alloc(Alloc::Full(fill, _)) = &mut expr.kind
-                    && fill.ty != Type::Scalar(*elem)
-                {
+                if let ExprKind::Alloc(Alloc::Full(fill, _)) = &mut expr.kind {
                     self.retarget(fill, *elem);
                 }
                 expr.ty = Type::array(*elem, ty.rank().unwrap_or(1));

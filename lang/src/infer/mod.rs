@@ -18,6 +18,8 @@ mod walk;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod verify;
 
 pub use text::tree_text;
 
@@ -28,7 +30,7 @@ use crate::script::{ScriptArg, ScriptVar};
 use crate::span::Span;
 use crate::tree::{self, StreamMode};
 use crate::types::Type;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use ty::Estimate;
 
 /// The most specialisations in one program.
@@ -260,12 +262,17 @@ impl<'a> Specs<'a> {
 
     // The findings of all specialisations that the entry reaches.
     fn findings(&mut self) -> Result<(), Vec<Diagnostic>> {
-        let mut found = Vec::new();
+        let mut found: Vec<Diagnostic> = Vec::new();
+        // versions of one function share their mistakes
+        let mut seen: HashSet<(Span, &str)> = HashSet::new();
         for index in self.reachable() {
             let spec = &self.list[index];
             let State::Failed(own) = &spec.state else { continue };
             let shown = self.shown(&spec.key);
             for diagnostic in own {
+                if !seen.insert((diagnostic.primary.span, &diagnostic.title)) {
+                    continue;
+                }
                 let mut diagnostic = diagnostic.clone();
                 if let (Some(asked), Some(shown)) = (spec.asked, &shown) {
                     diagnostic = diagnostic.with(asked, format!("called here as `{shown}`"));

@@ -5,7 +5,7 @@ use crate::diag::Diagnostic;
 use crate::resolve::{Checked, KnownVar, resolve, resolve_entry};
 use crate::script::{Output, Saved, ScriptArg, ScriptStep, ScriptVar, script_step};
 use crate::span::{SourceId, line_column};
-use crate::tree::StreamMode;
+use crate::tree::{Program, StreamMode};
 use crate::types::{Layout, Scalar, Type};
 use std::time::Instant;
 
@@ -40,7 +40,10 @@ fn body(text: &str, args: &[Type]) -> String {
 
 fn tree(text: &str, args: &[Type]) -> String {
     match infer(&checked(text), "f", args) {
-        Ok(program) => tree_text(&program),
+        Ok(program) => {
+            verified(&program);
+            tree_text(&program)
+        }
         Err(found) => panic!("{}", shown(text, &found)),
     }
 }
@@ -48,7 +51,10 @@ fn tree(text: &str, args: &[Type]) -> String {
 /// The type of `f`'s result.
 fn result(text: &str, args: &[Type]) -> Type {
     match infer(&checked(text), "f", args) {
-        Ok(program) => program.funcs[0].result.clone(),
+        Ok(program) => {
+            verified(&program);
+            program.funcs[0].result.clone()
+        }
         Err(found) => panic!("{}", shown(text, &found)),
     }
 }
@@ -80,6 +86,11 @@ fn shown(text: &str, found: &[Diagnostic]) -> String {
     out
 }
 
+fn verified(program: &Program) {
+    let broken = super::verify::broken(program);
+    assert!(broken.is_empty(), "{broken:#?}\n{}", tree_text(program));
+}
+
 /// Takes all steps of a script as a host would, without running anything; loaded arrays are rows of f64.
 fn steps(text: &str, args: &[ScriptArg]) -> Result<(Vec<ScriptStep>, Vec<ScriptVar>), Vec<Diagnostic>> {
     let checked = check(text)?;
@@ -91,7 +102,8 @@ fn steps(text: &str, args: &[ScriptArg]) -> Result<(Vec<ScriptStep>, Vec<ScriptV
         let var =
             |name: &str, ty: Type, is_var, alias_of| ScriptVar { name: name.into(), ty, is_var, alias_of };
         match &step {
-            ScriptStep::Run { outputs, .. } => {
+            ScriptStep::Run { outputs, program, .. } => {
+                verified(program);
                 for output in outputs.iter().filter(|output| output.declares) {
                     vars.push(var(&output.name, output.ty.clone(), output.is_var, None));
                 }
@@ -582,6 +594,242 @@ fn an_estimate_that_is_given_up_leaves_no_error() {
 }
 
 // ---- hostile sources ----
+
+/// Scripts with words left out, doubled or exchanged: no panic on any input, and every tree keeps its promises.
+#[test]
+fn mutilated_scripts_never_panic() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/errors/types");
+    let mut sources = vec![
+        "fn g(x: [T; n], y: mut [T; n]) -> T {\nvar s = 0\nfor i in 0..n {\ny[i] += x[i]\ns += y[i] * x[i]\n}\nreturn s\n}\nconst K = 3\nvar y = zeros(K)\nvar s = 0\nlet x = load(\"x.npy\")\ns += g(ones(K), y)\nlet v = x\ntime { let (p, q) = (s, copy(x)) }\nprint(p, q, v[0])\ns\n".to_string(),
+    ];
+    for entry in std::fs::read_dir(folder).expect("the collection") {
+        sources.push(std::fs::read_to_string(entry.expect("a file").path()).expect("text"));
+    }
+    sources.retain(|text| text.len() < 2000);
+    sources.sort();
+    const MUTILATIONS: usize = 5_000;
+    let mut seed = 7u64;
+    let mut next = |count: usize| {
+        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (seed >> 33) as usize % count.max(1)
+    };
+    for _ in 0..MUTILATIONS {
+        let source = &sources[next(sources.len())];
+        let tokens = crate::lexer::lex(SourceId(0), source).tokens;
+        let mut words: Vec<String> = tokens.iter().map(|token| token.text(source).to_string()).collect();
+        for _ in 0..1 + next(3) {
+            let (at, other) = (next(words.len()), next(words.len()));
+            match next(4) {
+                0 => drop(words.remove(at.min(words.len() - 1))),
+                1 => words.insert(at, words[other].clone()),
+                2 => words.swap(at, other),
+                _ => {
+                    let foreign = &sources[next(sources.len())];
+                    let tokens = crate::lexer::lex(SourceId(0), foreign).tokens;
+                    words[at] = tokens[next(tokens.len())].text(foreign).to_string();
+                }
+            }
+            if words.is_empty() {
+                break;
+            }
+        }
+        let text = words.join(" ");
+        if let Err(found) = steps(&text, &[ScriptArg::Int(3), ScriptArg::Text("x.npy".into())]) {
+            assert!(!found.is_empty(), "{text}");
+        }
+    }
+}
+
+/// Pieces of good programs, put together at random: no panic, and every tree that comes out keeps its promises.
+#[test]
+fn random_programs_are_refused_or_keep_their_promises() {
+    const PIECES: &[&str] = &[
+        "x",
+        "y",
+        "a",
+        "b",
+        "k",
+        "u",
+        "s",
+        "t",
+        "c",
+        "1",
+        "0.5",
+        "2",
+        "true",
+        "a[i]",
+        "b[k, 0]",
+        "i",
+        "n",
+        "t.0",
+        "rand()",
+        "h",
+        "zeros(n)",
+        "copy(a)",
+        "N",
+        "pi",
+        "0xFFFFFFFFFF",
+        "q",
+        "g(x)",
+        "g(k)",
+        "g(s)",
+        "e(a)",
+        "w(u, k)",
+        "len(a)",
+        "arange(3)",
+        "full(0, n)",
+        "m",
+    ];
+    const SHAPES: &[&str] = &[
+        "$ + $",
+        "$ * $",
+        "$ / $",
+        "$ // $",
+        "$ ** 2",
+        "$ ** $",
+        "-$",
+        "not $",
+        "$ & $",
+        "$ << $",
+        "$ < $ <= $",
+        "$ and $",
+        "max($, $)",
+        "sqrt($)",
+        "if $ { $ } else { $ }",
+        "($, $)",
+        "sum($ for j in 0..n)",
+        "sum($)",
+        "f32($)",
+        "i64($)",
+        "abs($)",
+        "mean($ * $ for j in 0..3 if $)",
+        "clamp($, $, $)",
+        "bits($)",
+        "$ == $",
+        "~$",
+        "g($)",
+        "w($, b=$)",
+        "{ let z = $\nz + $ }",
+        "rand_int($, $)",
+        "argmax($ for j in 0..4)",
+        "sign($)",
+        "min($)",
+        "a[$]",
+        "$ % $",
+    ];
+    const STMTS: &[&str] = &[
+        "s = $",
+        "s += $",
+        "s -= $ * $",
+        "let z# = $",
+        "var z# = $",
+        "y[i] = $",
+        "y[i] += $",
+        "s max= $",
+        "q = $",
+        "q += $",
+        "if $ { s = $ } else { q = $ }",
+        "while $ { s += $\nbreak }",
+        "for i in 0..$ { s += $ }",
+        "return $",
+        "q, s = $, $",
+        "@parallel for i in 0..n { s += $ }",
+        "s = s + $",
+        "m[$] = $",
+        "m[0] += $",
+        "s **= $",
+        "print($, $)",
+        "q /= $",
+        "let z#, v# = $",
+        "let r# = rng($)\ns += rand(r#)",
+        "v(m, $)",
+        "h[0, 1] *= $",
+        "k2 <<= $",
+        "k2 = $",
+        "s //= $",
+    ];
+    const ROUNDS: usize = 6_000;
+    let mut seed = 1u64;
+    let mut next = |count: usize| {
+        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (seed >> 33) as usize % count
+    };
+    let mut good = 0;
+    for round in 0..ROUNDS {
+        let mut stmts = String::new();
+        for line in 0..1 + next(4) {
+            let mut text = STMTS[next(STMTS.len())].replace('#', &line.to_string());
+            let mut depth = 0;
+            while let Some(at) = text.find('$') {
+                let shape = depth < 3 && next(3) == 0;
+                let piece = if shape { SHAPES[next(SHAPES.len())] } else { PIECES[next(PIECES.len())] };
+                text.replace_range(at..=at, &if shape { format!("({piece})") } else { piece.to_string() });
+                depth += usize::from(shape);
+            }
+            stmts.push_str(&text);
+            stmts.push('\n');
+        }
+        let text = format!(
+            "const N = 7\nfn g(x) = x + x\nfn e(a: [T; n]) -> T = a[0] * 2\nfn w(a: T, b: T) = a - b\nfn v(z: mut [T; _], y: T) {{ z[0] = y }}\nfn f(x: f32, k: i32, u: u64, c: bool, t: (f64, i64), a: [f32; n], b: [i64; n, _], y: mut [f64; n], h: mut [u32; _, _]) {{\nvar s = 0\nvar q = 0.5\nvar k2 = k\nvar m = zeros(n)\nfor i in 0..n {{\n{stmts}}}\n}}\n"
+        );
+        let Ok(checked) = check(&text) else { continue };
+        let args = [
+            F32,
+            I32,
+            U64,
+            BOOL,
+            Type::Tuple(vec![F64, I64]),
+            row(Scalar::F32),
+            Type::array(Scalar::I64, 2),
+            Type::Array { elem: Scalar::F64, rank: 1, layout: Layout::Strided },
+            Type::array(Scalar::U32, 2),
+        ];
+        match infer(&checked, "f", &args) {
+            Ok(program) => {
+                let broken = super::verify::broken(&program);
+                assert!(broken.is_empty(), "round {round}: {broken:#?}\n{text}\n{}", tree_text(&program));
+                good += 1;
+            }
+            Err(found) => {
+                assert!(found.iter().all(|diagnostic| !diagnostic.title.is_empty()) && !found.is_empty())
+            }
+        }
+    }
+    assert!(good > 500, "only {good} programs were accepted");
+}
+
+#[test]
+fn the_deepest_nesting_of_the_parser_fits_the_stack() {
+    let nest = |open: &str, inner: &str, close: &str, levels: usize| {
+        format!(
+            "fn f(x: f64, c: bool) -> f64 {{\nreturn {}{inner}{}\n}}",
+            open.repeat(levels),
+            close.repeat(levels)
+        )
+    };
+    let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
+        let mut deepest = 0;
+        for (open, close) in [
+            ("-(", ")"),
+            ("abs(", ")"),
+            ("if c { ", " } else { x }"),
+            ("{ ", " }"),
+            ("sum(", " for i in 0..2)"),
+            ("1 + (", ")"),
+            ("max(x, ", ")"),
+            ("(", ", x).0"),
+        ] {
+            for levels in [20, 40, 60, 80, 100, 120, 160, 200, 250] {
+                let text = nest(open, "x", close, levels);
+                let Ok(checked) = check(&text) else { break };
+                let program = infer(&checked, "f", &[F64, BOOL]);
+                deepest = deepest.max(levels * usize::from(program.is_ok()));
+            }
+        }
+        deepest
+    });
+    assert!(thread.expect("a thread").join().expect("no overflow") >= 100);
+}
 
 #[test]
 fn hostile_sources_take_linear_time() {

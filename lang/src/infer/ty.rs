@@ -69,7 +69,7 @@ impl Ty {
 
     /// A tuple, known if all its parts are.
     pub fn tuple(items: Vec<Ty>) -> Ty {
-        if items.iter().any(|item| *item == Ty::Poison) {
+        if items.contains(&Ty::Poison) {
             return Ty::Poison;
         }
         let known: Option<Vec<Type>> = items
