@@ -545,34 +545,7 @@ fn at_most_fifty_findings_and_more() {
 #[ignore]
 fn probe_times() {
     let mut rows = Vec::new();
-    for piece in [
-        "a ",
-        "$",
-        "a\n",
-        "a;",
-        "(",
-        "[{",
-        ")",
-        "\"\" ",
-        "'x' ",
-        "'",
-        "\"",
-        "@a ",
-        "}\n\n",
-        "if ",
-        "x = ",
-        "[1:",
-        "f(a\n",
-        "let x = 1\n",
-        "fn f(x) = x\n",
-        "if a {} else ",
-        "a,",
-        "f(1)\n",
-        "\u{a0}",
-        "é",
-        "x[i] += a * b\n",
-        "{};",
-    ] {
+    for piece in ["a ", "$", "a\n", "a;", "(", "[{", ")", "\"\" ", "'x' ", "'", "\"", "@a ", "}\n\n", "if ", "x = ", "[1:", "f(a\n", "let x = 1\n", "fn f(x) = x\n", "if a {} else ", "a,", "f(1)\n", "\u{a0}", "é", "x[i] += a * b\n", "{};"] {
         let mut text = piece.repeat(MAX_SOURCE / piece.len());
         if !piece.contains('\n') {
             text = format!("{}\n", piece.repeat((MAX_LINE - 1) / piece.len())).repeat(4);
@@ -586,33 +559,18 @@ fn probe_times() {
         rows.push((begin.elapsed(), parse_time, piece, n, d.len(), d.first().map(|d| d.title.clone())));
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.0));
-    for row in rows {
-        println!("{row:?}");
-    }
-    println!(
-        "Stmt {} Item {} Expr {} Func {}",
-        size_of::<ast::Stmt>(),
-        size_of::<ast::Item>(),
-        size_of::<ast::Expr>(),
-        size_of::<ast::Func>()
-    );
+    for row in rows { println!("{row:?}"); }
+    println!("Stmt {} Item {} Expr {} Func {}", size_of::<ast::Stmt>(), size_of::<ast::Item>(), size_of::<ast::Expr>(), size_of::<ast::Func>());
 }
 
 #[test]
 #[ignore]
 fn probe_stack() {
     for (name, text, _) in hostile() {
-        let mut lo = 1;
-        let mut hi = 4096;
+        let mut lo = 1; let mut hi = 4096;
         // smallest stack in KB in a subprocess is awkward: measure by thread with painted stack instead
         let _ = (&mut lo, &mut hi);
-        let handle = std::thread::Builder::new()
-            .stack_size(STACK.with(|s| s.get()) * 1024)
-            .spawn(move || {
-                let (m, _) = parse(SourceId(0), &text);
-                ast_text(&m).len()
-            })
-            .unwrap();
+        let handle = std::thread::Builder::new().stack_size(STACK.with(|s| s.get()) * 1024).spawn(move || { let (m, _) = parse(SourceId(0), &text); ast_text(&m).len() }).unwrap();
         println!("{name} {:?}", handle.join().is_ok());
     }
 }
