@@ -3,42 +3,65 @@
 //! In: tokens where an expression begins. Out: [`ast::Expr`]. Holds: SEMANTICS, section 4. From loose to tight: ranges; `or`; `and`;
 //! `not`; comparisons; `|`; `^`; `&`; `<< >>`; `+ -`; `* / // % @`; unary `- ~`; `**`; calls, indices, fields.
 
-use super::{Ends, Parsed, Parser, Reported, brackets, habits};
+use super::{Ends, Group, Parsed, Parser, Reported, brackets, habits};
 use crate::ast::{self, BinaryOp, CompareOp, Expr, ExprKind, UnaryOp};
 use crate::lexer::{self, TokenKind};
 use crate::span::Span;
 
-const LOOSEST: u8 = 1;
 const NOT: u8 = 3;
 const COMPARISON: u8 = 4;
-const UNARY: u8 = 11;
+const SIGN: u8 = 11;
+const POWER: u8 = 12;
 
-enum Infix {
+/// What waits for its right operand.
+#[derive(Clone, Copy)]
+pub(super) enum Operator {
+    /// With the place where it stands.
+    Prefix(UnaryOp, Span),
     Binary(BinaryOp),
-    Compare,
+    Compare(CompareOp),
 }
 
-/// Binding strength and meaning of a token between two operands; `**` is looked for elsewhere.
-fn infix(kind: TokenKind) -> Option<(u8, Infix)> {
-    let binary = |strength, op| Some((strength, Infix::Binary(op)));
-    match kind {
-        _ if comparison(kind).is_some() => Some((COMPARISON, Infix::Compare)),
-        TokenKind::Or => binary(LOOSEST, BinaryOp::Or),
-        TokenKind::And => binary(2, BinaryOp::And),
-        TokenKind::Pipe => binary(5, BinaryOp::BitOr),
-        TokenKind::Caret => binary(6, BinaryOp::BitXor),
-        TokenKind::Amp => binary(7, BinaryOp::BitAnd),
-        TokenKind::LtLt => binary(8, BinaryOp::Shl),
-        TokenKind::GtGt => binary(8, BinaryOp::Shr),
-        TokenKind::Plus => binary(9, BinaryOp::Add),
-        TokenKind::Minus => binary(9, BinaryOp::Sub),
-        TokenKind::Star => binary(10, BinaryOp::Mul),
-        TokenKind::Slash => binary(10, BinaryOp::Div),
-        TokenKind::SlashSlash => binary(10, BinaryOp::FloorDiv),
-        TokenKind::Percent => binary(10, BinaryOp::Rem),
-        TokenKind::At => binary(10, BinaryOp::MatMul),
-        _ => None,
-    }
+/// An operator with its binding strength.
+#[derive(Clone, Copy)]
+pub(super) struct Waiting {
+    strength: u8,
+    operator: Operator,
+}
+
+/// An operand that is complete.
+pub(super) struct Operand {
+    expr: Expr,
+    /// Levels of the tree from here down.
+    height: usize,
+    /// A comparison that `< c` would continue.
+    is_open_chain: bool,
+}
+
+/// Binding strength and meaning of a token between two operands.
+fn infix(kind: TokenKind) -> Option<Waiting> {
+    let (strength, op) = match kind {
+        TokenKind::Or => (1, BinaryOp::Or),
+        TokenKind::And => (2, BinaryOp::And),
+        TokenKind::Pipe => (5, BinaryOp::BitOr),
+        TokenKind::Caret => (6, BinaryOp::BitXor),
+        TokenKind::Amp => (7, BinaryOp::BitAnd),
+        TokenKind::LtLt => (8, BinaryOp::Shl),
+        TokenKind::GtGt => (8, BinaryOp::Shr),
+        TokenKind::Plus => (9, BinaryOp::Add),
+        TokenKind::Minus => (9, BinaryOp::Sub),
+        TokenKind::Star => (10, BinaryOp::Mul),
+        TokenKind::Slash => (10, BinaryOp::Div),
+        TokenKind::SlashSlash => (10, BinaryOp::FloorDiv),
+        TokenKind::Percent => (10, BinaryOp::Rem),
+        TokenKind::At => (10, BinaryOp::MatMul),
+        TokenKind::StarStar => (POWER, BinaryOp::Pow),
+        _ => {
+            return comparison(kind)
+                .map(|op| Waiting { strength: COMPARISON, operator: Operator::Compare(op) });
+        }
+    };
+    Some(Waiting { strength, operator: Operator::Binary(op) })
 }
 
 fn comparison(kind: TokenKind) -> Option<CompareOp> {
@@ -75,11 +98,16 @@ pub(super) fn begins_operand(kind: TokenKind) -> bool {
     )
 }
 
+fn stands_before_operand(next: TokenKind) -> bool {
+    use TokenKind::*;
+    matches!(next, Int | Float | Str | Name | True | False | LBrace | LParen)
+}
+
 fn is_range(kind: TokenKind) -> bool {
     matches!(kind, TokenKind::DotDot | TokenKind::DotDotEq | TokenKind::Ellipsis)
 }
 
-/// Does it end an operand, so that nothing may follow without an operator? `if` and blocks take no call, index or field.
+/// `if` and blocks take no call, index or field.
 fn takes_suffix(expr: &Expr) -> bool {
     !matches!(expr.kind, ExprKind::If { .. } | ExprKind::Block(_))
 }
@@ -87,7 +115,7 @@ fn takes_suffix(expr: &Expr) -> bool {
 impl Parser<'_> {
     /// One expression.
     pub(super) fn expr(&mut self) -> Parsed<Expr> {
-        self.nested(|parser| parser.range(Ends::Both))
+        self.range(Ends::Both)
     }
 
     /// `a`, or the tuple `a, b` where a statement allows it.
@@ -129,29 +157,32 @@ impl Parser<'_> {
         }
     }
 
+    /// An expression one level down, which may be a range.
     fn range(&mut self, ends: Ends) -> Parsed<Expr> {
-        self.chained(|parser| parser.range_parts(ends))
+        self.descend(1)?;
+        let outer = std::mem::replace(&mut self.reach, self.depth);
+        let result = self.range_parts(ends);
+        self.reach = self.reach.max(outer);
+        self.depth -= 1;
+        result
     }
 
     fn range_parts(&mut self, ends: Ends) -> Parsed<Expr> {
-        let start = self.span();
-        let lo = if is_range(self.kind()) {
-            if ends == Ends::Both {
-                self.error(
-                    "this range has no beginning",
-                    start,
-                    "",
-                    "write `0..n`; only a slice `a[..n]` may leave it out",
-                );
-            }
-            None
-        } else {
-            Some(self.binary(LOOSEST)?)
-        };
-        let lo = match lo {
-            Some(lo) if !is_range(self.kind()) => return Ok(lo),
-            lo => lo,
-        };
+        if !is_range(self.kind()) {
+            let lo = self.operation()?;
+            return if is_range(self.kind()) { self.range_from(Some(lo), ends) } else { Ok(lo) };
+        }
+        if ends == Ends::Both {
+            let start = self.span();
+            let help = "write `0..n`; only a slice `a[..n]` may leave it out";
+            self.error("this range has no beginning", start, "", help);
+        }
+        self.range_from(None, ends)
+    }
+
+    /// `lo` has been read; the dots come next.
+    fn range_from(&mut self, lo: Option<Expr>, ends: Ends) -> Parsed<Expr> {
+        let start = lo.as_ref().map_or(self.span(), |lo| lo.span);
         let dots = self.kind();
         let dots_span = self.bump();
         self.link()?;
@@ -165,30 +196,27 @@ impl Parser<'_> {
             && !(self.in_header && self.kind() == TokenKind::LBrace)
             && !self.at_step_without_end();
         let hi = if has_hi {
-            Some(Box::new(self.nested(|parser| parser.binary(LOOSEST))?))
+            Some(Box::new(self.part()?))
         } else if ends == Ends::Both || dots == TokenKind::DotDotEq {
             if self.is_known_trouble() {
                 return Err(Reported);
             }
-            self.error(
-                "this range has no end",
-                dots_span,
-                "",
-                "write `a..b`; only a slice `a[i..]` may leave it out",
-            );
+            let help = "write `a..b`; only a slice `a[i..]` may leave it out";
+            self.error("this range has no end", dots_span, "", help);
             None
         } else {
             None
         };
-        let mut step = None;
-        if self.at_word("step") || self.at_word("by") {
+        let step = if self.at_word("step") || self.at_word("by") {
             let span = self.span();
             if self.at_word("by") {
                 self.error("a range goes by `step`", span, "", "write `a..b step s`");
             }
             self.bump();
-            step = Some(Box::new(self.nested(|parser| parser.binary(LOOSEST))?));
-        }
+            Some(Box::new(self.part()?))
+        } else {
+            None
+        };
         let span = start.to(self.last_span());
         if is_range(self.kind()) {
             let here = self.span();
@@ -197,6 +225,14 @@ impl Parser<'_> {
         }
         let inclusive = dots == TokenKind::DotDotEq;
         Ok(Expr { kind: ExprKind::Range { lo: lo.map(Box::new), hi, inclusive, step }, span })
+    }
+
+    /// An end or the step of a range, one level down.
+    fn part(&mut self) -> Parsed<Expr> {
+        self.descend(1)?;
+        let result = self.operation();
+        self.depth -= 1;
+        result
     }
 
     /// `step` right behind the dots of a slice, and not a variable of that name.
@@ -210,95 +246,127 @@ impl Parser<'_> {
             }
     }
 
-    /// Operators at least as tight as `least`.
-    fn binary(&mut self, least: u8) -> Parsed<Expr> {
-        self.chained(|parser| parser.binary_chain(least))
+    /// Operands and operators. Precedence is settled with two stacks rather than by recursion, so that only brackets and blocks use
+    /// up the machine's stack.
+    fn operation(&mut self) -> Parsed<Expr> {
+        let (operands, operators) = (self.operands.len(), self.operators.len());
+        let outer = self.reach;
+        let result = self.operation_from(operators);
+        let height = match result {
+            Ok(()) => self.operands.last().map_or(0, |operand| operand.height),
+            Err(Reported) => 0,
+        };
+        self.reach = outer.max(self.depth + height);
+        let operand = self.operands.pop().filter(|_| result.is_ok());
+        self.operands.truncate(operands);
+        self.operators.truncate(operators);
+        operand.map(|operand| operand.expr).ok_or(Reported)
     }
 
-    fn binary_chain(&mut self, least: u8) -> Parsed<Expr> {
-        let mut left = self.unary(least)?;
-        while let Some((strength, op)) = infix(self.kind()).filter(|(strength, _)| *strength >= least) {
-            if self.kind() == TokenKind::At && self.at_generator_annotation() {
-                break;
+    fn operation_from(&mut self, base: usize) -> Parsed<()> {
+        loop {
+            self.prefixes(base);
+            self.reach = self.depth;
+            let expr = self.suffixes()?;
+            let height = self.reach - self.depth;
+            self.operands.push(Operand { expr, height, is_open_chain: false });
+            let next = infix(self.kind())
+                .filter(|_| !(self.kind() == TokenKind::At && self.at_generator_annotation()));
+            // `**` leaves an equal on its left waiting.
+            let least = next.map_or(0, |next| next.strength + u8::from(next.strength == POWER));
+            while let Some(waiting) =
+                self.operators[base..].last().copied().filter(|top| top.strength >= least)
+            {
+                self.operators.pop();
+                self.apply(waiting.operator)?;
             }
-            self.link()?;
-            left = match op {
-                Infix::Compare => self.comparisons(left)?,
-                Infix::Binary(op) => {
-                    self.bump();
-                    let right = self.nested(|parser| parser.binary(strength + 1))?;
-                    let span = left.span.to(right.span);
-                    Expr { kind: ExprKind::Binary(op, Box::new(left), Box::new(right)), span }
-                }
-            };
+            let Some(next) = next else { return Ok(()) };
+            self.bump();
+            self.operators.push(next);
         }
-        Ok(left)
     }
 
-    /// `a < b <= c`, all of it.
-    fn comparisons(&mut self, left: Expr) -> Parsed<Expr> {
-        let start = left.span;
-        let mut operands = vec![left];
-        let mut ops = Vec::new();
-        while let Some(op) = comparison(self.kind()) {
-            if ops.len() == ast::MAX_DEPTH {
-                return Err(self.too_deep());
+    /// Signs and `not` before an operand.
+    fn prefixes(&mut self, base: usize) {
+        loop {
+            let span = self.span();
+            let op = match self.kind() {
+                TokenKind::Minus => UnaryOp::Neg,
+                TokenKind::Tilde => UnaryOp::BitNot,
+                TokenKind::Not => UnaryOp::Not,
+                TokenKind::Bang => {
+                    self.error("Kiln writes `not` for `!`", span, "", "write `not x`");
+                    UnaryOp::Not
+                }
+                TokenKind::Plus if self.token().line_start => {
+                    let help = "end the line above with it, or put the whole in `( )`";
+                    self.error("a line does not begin with an operator", span, "", help);
+                    self.bump();
+                    continue;
+                }
+                TokenKind::Plus | TokenKind::PlusPlus => {
+                    let help = "write `x`; to count up, `x += 1`";
+                    self.error("there is no `+` in front of a value", span, "", help);
+                    self.bump();
+                    continue;
+                }
+                _ => return,
+            };
+            let is_word = self.kind() == TokenKind::Not;
+            if is_word && self.operators[base..].last().is_some_and(|top| top.strength > NOT) {
+                let help = "`not` binds looser than the operator before it: write `(not x)`";
+                self.error("`not` needs parentheses here", span, "", help);
             }
             self.bump();
-            ops.push(op);
-            operands.push(self.nested(|parser| parser.binary(COMPARISON + 1))?);
+            let strength = if is_word { NOT } else { SIGN };
+            self.operators.push(Waiting { strength, operator: Operator::Prefix(op, span) });
         }
-        Ok(Expr { kind: ExprKind::Compare(operands, ops), span: start.to(self.last_span()) })
     }
 
-    fn unary(&mut self, least: u8) -> Parsed<Expr> {
-        let start = self.span();
-        let op = match self.kind() {
-            TokenKind::Minus => UnaryOp::Neg,
-            TokenKind::Tilde => UnaryOp::BitNot,
-            TokenKind::Not => UnaryOp::Not,
-            TokenKind::Bang => {
-                self.error("Kiln writes `not` for `!`", start, "", "write `not x`");
-                UnaryOp::Not
+    /// Joins the last operands by `operator`.
+    fn apply(&mut self, operator: Operator) -> Parsed<()> {
+        let Some(mut right) = self.operands.pop() else { return Err(Reported) };
+        if let Operator::Prefix(op, start) = operator {
+            let span = start.to(right.expr.span);
+            right = Operand {
+                expr: Expr { kind: ExprKind::Unary(op, Box::new(right.expr)), span },
+                height: right.height + 1,
+                is_open_chain: false,
+            };
+        } else if let Some(left) = self.operands.pop() {
+            right = self.join(left, operator, right)?;
+        }
+        if self.depth + right.height > ast::MAX_DEPTH {
+            return Err(self.too_long());
+        }
+        self.operands.push(right);
+        Ok(())
+    }
+
+    fn join(&mut self, left: Operand, operator: Operator, right: Operand) -> Parsed<Operand> {
+        let span = left.expr.span.to(right.expr.span);
+        let height = left.height.max(right.height) + 1;
+        let (kind, height) = match (operator, left.expr.kind) {
+            (Operator::Compare(op), ExprKind::Compare(mut operands, mut ops)) if left.is_open_chain => {
+                if ops.len() == ast::MAX_DEPTH {
+                    return Err(self.too_long());
+                }
+                operands.push(right.expr);
+                ops.push(op);
+                (ExprKind::Compare(operands, ops), left.height.max(right.height + 1))
             }
-            TokenKind::Plus if self.token().line_start => {
-                let help = "end the line above with it, or put the whole in `( )`";
-                return Err(self.error("a line does not begin with an operator", start, "", help));
+            (Operator::Compare(op), kind) => {
+                let left = Expr { kind, span: left.expr.span };
+                (ExprKind::Compare(vec![left, right.expr], vec![op]), height)
             }
-            TokenKind::Plus | TokenKind::PlusPlus => {
-                let help = "write `x`; to count up, `x += 1`";
-                self.error("there is no `+` in front of a value", start, "", help);
-                self.bump();
-                return self.nested(|parser| parser.unary(least));
+            (Operator::Binary(op), kind) => {
+                let left = Expr { kind, span: left.expr.span };
+                (ExprKind::Binary(op, Box::new(left), Box::new(right.expr)), height)
             }
-            _ => return self.power(),
+            (Operator::Prefix(..), kind) => (kind, height),
         };
-        if self.kind() == TokenKind::Not && least > NOT {
-            let help = "`not` binds looser than the operator before it: write `(not x)`";
-            self.error("`not` needs parentheses here", start, "", help);
-        }
-        let is_word = self.kind() == TokenKind::Not;
-        self.bump();
-        let strength = if is_word { NOT } else { UNARY };
-        let operand =
-            self.nested(|parser| if is_word { parser.binary(strength) } else { parser.unary(strength) })?;
-        let span = start.to(operand.span);
-        Ok(Expr { kind: ExprKind::Unary(op, Box::new(operand)), span })
-    }
-
-    /// `a ** b`, with calls, indices and fields.
-    fn power(&mut self) -> Parsed<Expr> {
-        self.chained(|parser| {
-            let base = parser.suffixes()?;
-            if parser.kind() != TokenKind::StarStar {
-                return Ok(base);
-            }
-            parser.bump();
-            parser.link()?;
-            let exponent = parser.nested(|parser| parser.unary(UNARY))?;
-            let span = base.span.to(exponent.span);
-            Ok(Expr { kind: ExprKind::Binary(BinaryOp::Pow, Box::new(base), Box::new(exponent)), span })
-        })
+        let is_open_chain = matches!(operator, Operator::Compare(_));
+        Ok(Operand { expr: Expr { kind, span }, height, is_open_chain })
     }
 
     fn suffixes(&mut self) -> Parsed<Expr> {
@@ -306,23 +374,15 @@ impl Parser<'_> {
         if !takes_suffix(&base) {
             return Ok(base);
         }
-        loop {
+        while let TokenKind::LParen | TokenKind::LBracket | TokenKind::Dot = self.kind() {
+            self.link()?;
             base = match self.kind() {
-                TokenKind::LParen => {
-                    self.link()?;
-                    self.call(base)
-                }
-                TokenKind::LBracket => {
-                    self.link()?;
-                    self.index(base)
-                }
-                TokenKind::Dot => {
-                    self.link()?;
-                    self.field(base)?
-                }
-                _ => return Ok(base),
+                TokenKind::LParen => self.call(base)?,
+                TokenKind::LBracket => self.index(base)?,
+                _ => self.field(base)?,
             };
         }
+        Ok(base)
     }
 
     fn field(&mut self, base: Expr) -> Parsed<Expr> {
@@ -336,66 +396,70 @@ impl Parser<'_> {
         Ok(Expr { kind: ExprKind::Field(Box::new(base), name), span })
     }
 
-    fn call(&mut self, callee: Expr) -> Expr {
-        let mut args = Vec::new();
-        let mut keywords: Vec<(ast::Name, Expr)> = Vec::new();
-        let mut generator: Option<Box<ast::Generator>> = None;
-        let group = self.group(|parser, close| {
-            parser.entries(close, |parser| {
-                if parser.kind() == TokenKind::Name && parser.peek(1).kind == TokenKind::Eq {
-                    let name = parser.name("a name")?;
-                    parser.bump();
-                    let value = parser.expr()?;
-                    keywords.push((name, value));
-                    return Ok(());
-                }
-                let start = parser.span();
-                if matches!(parser.kind(), TokenKind::Star | TokenKind::StarStar) {
-                    let help = "write the arguments one by one";
-                    return Err(parser.error("arguments cannot be unpacked", start, "", help));
-                }
-                let (term, found) = parser.term()?;
-                if parser.kind() == TokenKind::Colon {
-                    let span = parser.span();
-                    let help = "write `f(name=x)`; a slice is `a[i..j]`";
-                    return Err(parser.error("an argument is named with `=`", span, "", help));
-                }
-                if let Some(found) = found {
-                    if args.is_empty() && generator.is_none() {
-                        generator = Some(Box::new(ast::Generator { term, ..found }));
-                        return Ok(());
-                    }
-                    let help = "name the others, as in `f(e for i in 0..n, axis=0)`, or make an array: `[e for i in 0..n]`";
-                    return Err(parser.error(
-                        "a generator is the only argument without a name",
-                        start.to(parser.last_span()),
-                        "",
-                        help,
-                    ));
-                }
-                if generator.is_some() {
-                    let help = "name it, as in `f(e for i in 0..n, axis=0)`";
-                    return Err(parser.error(
-                        "a generator is the only argument without a name",
-                        term.span,
-                        "this one is another",
-                        help,
-                    ));
-                }
-                if !keywords.is_empty() {
-                    let help = "put arguments without a name first";
-                    return Err(parser.error("an argument without a name after one with a name", term.span, "", help));
-                }
-                args.push(term);
-                Ok(())
-            });
-        });
-        let span = callee.span.to(group);
-        Expr { kind: ExprKind::Call { callee: Box::new(callee), args, keywords, generator }, span }
+    fn call(&mut self, callee: Expr) -> Parsed<Expr> {
+        let mut arguments = Arguments::default();
+        let group = self.enter(1)?;
+        while self.pos < group.close {
+            let result = self.argument(&mut arguments);
+            self.end_entry(&group, result);
+        }
+        let span = callee.span.to(self.leave(group));
+        let Arguments { args, keywords, generator } = arguments;
+        Ok(Expr { kind: ExprKind::Call { callee: Box::new(callee), args, keywords, generator }, span })
+    }
+
+    fn argument(&mut self, arguments: &mut Arguments) -> Parsed<()> {
+        if self.kind() == TokenKind::Name && self.peek(1).kind == TokenKind::Eq {
+            let name = self.name("a name")?;
+            self.bump();
+            let value = self.expr()?;
+            arguments.keywords.push((name, value));
+            return Ok(());
+        }
+        let (term, found) = self.term()?;
+        if self.kind() == TokenKind::Colon {
+            let span = self.span();
+            return Err(self.error(
+                "an argument is named with `=`",
+                span,
+                "",
+                "write `f(name=x)`; a slice is `a[i..j]`",
+            ));
+        }
+        let is_first = arguments.args.is_empty() && arguments.generator.is_none();
+        match found {
+            Some(found) if is_first => {
+                arguments.generator = Some(Box::new(ast::Generator { term, ..found }));
+            }
+            None if arguments.generator.is_none() && arguments.keywords.is_empty() => {
+                arguments.args.push(term)
+            }
+            found => {
+                return Err(
+                    self.misplaced_argument(found.is_some() || arguments.generator.is_some(), term.span)
+                );
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn misplaced_argument(&mut self, is_about_generator: bool, span: Span) -> Reported {
+        if is_about_generator {
+            let help =
+                "name the others, as in `f(e for i in 0..n, axis=0)`, or make an array: `[e for i in 0..n]`";
+            self.error("a generator is the only argument without a name", span, "", help)
+        } else {
+            let help = "put arguments without a name first";
+            self.error("an argument without a name after one with a name", span, "", help)
+        }
     }
 
     /// An expression, or the term of a generator with the generator (whose own term is a placeholder).
     fn term(&mut self) -> Parsed<(Expr, Option<ast::Generator>)> {
+        if let TokenKind::Star | TokenKind::StarStar = self.kind() {
+            return Err(self.unpacking());
+        }
         let mut annotations = self.annotations()?;
         let term = self.expr()?;
         if self.kind() == TokenKind::At {
@@ -406,14 +470,22 @@ impl Parser<'_> {
         }
         if let Some(first) = annotations.first() {
             let span = first.span;
-            return Err(self.error(
-                "this annotation stands before no loop",
-                span,
-                "",
-                "an annotation stands before a loop, a function, a block, or the term of a generator",
-            ));
+            let help = "an annotation stands before a loop, a function, a block, or the term of a generator";
+            return Err(self.error("this annotation stands before no loop", span, "", help));
         }
         Ok((term, None))
+    }
+
+    #[cold]
+    fn unpacking(&mut self) -> Reported {
+        let span = self.span();
+        let operand = self.peek(1);
+        let help = "write the values one by one";
+        if matches!(operand.kind, TokenKind::Name | TokenKind::LBracket | TokenKind::LParen) {
+            self.error("a tuple or list is not unpacked with `*`", span, "", help)
+        } else {
+            self.unexpected("an expression")
+        }
     }
 
     /// `@parallel for` or `@parallel @vectorize for` behind a term. Any other `@` behind an operand is the product.
@@ -462,70 +534,67 @@ impl Parser<'_> {
     /// `i in range`
     pub(super) fn index_in(&mut self) -> Parsed<ast::Index> {
         let name = self.name("the name of an index")?;
-        match self.kind() {
-            TokenKind::In => {
-                self.bump();
-            }
-            TokenKind::Eq | TokenKind::ColonEq => {
-                let span = self.bump();
-                self.error(
-                    "an index runs `in` a range",
-                    span,
-                    "",
-                    format!("write `for {} in a..b`", name.text),
-                );
-            }
-            TokenKind::Comma => {
-                let here = self.span();
-                let help = "several indices are `for i in 0..n, j in 0..m`; elements are `a[i]`";
-                return Err(self.error("each index has its own range", here, "", help));
-            }
-            _ if self.is_known_trouble() => return Err(Reported),
-            _ => {
-                let place = self.place();
-                let help = format!("write `for {} in a..b`", name.text);
-                return Err(self.error(format!("expected `in`, found {}", self.found()), place, "", help));
-            }
+        if self.eat(TokenKind::In).is_none() {
+            self.no_in(&name)?;
         }
         let range = self.expr()?;
         Ok(ast::Index { name, range })
     }
 
-    fn index(&mut self, base: Expr) -> Expr {
-        let mut items = Vec::new();
-        let group = self.group(|parser, close| {
-            if parser.pos == close && !parser.is_put_in(close) {
-                let span = parser.span();
-                parser.error("an index is missing", span, "", "write `a[i]`, or `a[:]` for all elements");
-            }
-            parser.entries(close, |parser| {
-                items.push(parser.slice(close)?);
+    /// Reports that `in` is missing behind the name of an index; goes on if it is plain what was meant.
+    #[cold]
+    fn no_in(&mut self, name: &ast::Name) -> Parsed<()> {
+        let place = self.place();
+        let help = format!("write `for {} in a..b`", lexer::clip(&name.text));
+        match self.kind() {
+            TokenKind::Eq | TokenKind::ColonEq => {
+                self.bump();
+                self.error("an index runs `in` a range", place, "", help);
                 Ok(())
-            });
-        });
-        let span = base.span.to(group);
-        Expr { kind: ExprKind::Index(Box::new(base), items), span }
+            }
+            TokenKind::Comma => {
+                let help = "several indices are `for i in 0..n, j in 0..m`; elements are `a[i]`";
+                Err(self.error("each index has its own range", place, "", help))
+            }
+            _ if self.is_known_trouble() => Err(Reported),
+            _ => Err(self.error(format!("expected `in`, found {}", self.found()), place, "", help)),
+        }
+    }
+
+    fn index(&mut self, base: Expr) -> Parsed<Expr> {
+        let mut items = Vec::new();
+        let group = self.enter(1)?;
+        if self.pos == group.close && !self.is_put_in(group.close) {
+            let span = self.span();
+            self.error("an index is missing", span, "", "write `a[i]`, or `a[:]` for all elements");
+        }
+        while self.pos < group.close {
+            let result = self.slice(group.close).map(|item| items.push(item));
+            self.end_entry(&group, result);
+        }
+        let span = base.span.to(self.leave(group));
+        Ok(Expr { kind: ExprKind::Index(Box::new(base), items), span })
     }
 
     /// `i`, `a..b`, `..`, `:`
     fn slice(&mut self, close: usize) -> Parsed<Expr> {
-        let start = self.span();
-        if self.kind() == TokenKind::Ellipsis {
-            let help = "write `:` once for each dimension";
-            return Err(self.error("`...` does not stand for dimensions", start, "", help));
-        }
-        if self.kind() == TokenKind::Colon && (self.pos + 1 == close || self.peek(1).kind == TokenKind::Comma)
-        {
-            let span = self.bump();
-            return Ok(Expr {
-                kind: ExprKind::Range { lo: None, hi: None, inclusive: false, step: None },
-                span,
-            });
-        }
-        if self.kind() != TokenKind::Colon {
-            let item = self.nested(|parser| parser.range(Ends::Open))?;
-            if self.kind() != TokenKind::Colon {
-                return Ok(item);
+        match self.kind() {
+            TokenKind::Ellipsis => {
+                let span = self.span();
+                let help = "write `:` once for each dimension";
+                return Err(self.error("`...` does not stand for dimensions", span, "", help));
+            }
+            TokenKind::Colon if self.pos + 1 == close || self.peek(1).kind == TokenKind::Comma => {
+                let span = self.bump();
+                let kind = ExprKind::Range { lo: None, hi: None, inclusive: false, step: None };
+                return Ok(Expr { kind, span });
+            }
+            TokenKind::Colon => {}
+            _ => {
+                let item = self.range(Ends::Open)?;
+                if self.kind() != TokenKind::Colon {
+                    return Ok(item);
+                }
             }
         }
         let colon = self.span();
@@ -535,6 +604,13 @@ impl Parser<'_> {
 
     /// A literal, name, bracketed expression, `if` or block.
     fn operand(&mut self) -> Parsed<Expr> {
+        match self.kind() {
+            TokenKind::LParen => return self.parentheses(),
+            TokenKind::LBracket => return self.list(),
+            TokenKind::LBrace if !self.in_header => return self.block_operand(),
+            TokenKind::If => return self.if_else(),
+            _ => {}
+        }
         let word = self.word();
         let kind = match self.kind() {
             TokenKind::Int => ExprKind::Int(lexer::int_value(word).unwrap_or(0)),
@@ -542,29 +618,23 @@ impl Parser<'_> {
             TokenKind::Str => ExprKind::Str(lexer::string_value(word)),
             TokenKind::True => ExprKind::Bool(true),
             TokenKind::False => ExprKind::Bool(false),
-            TokenKind::Name => {
-                if habits::is_lambda(self) {
-                    let span = self.span();
-                    let help = "declare a function: `fn f(x) = x + 1`";
-                    return Err(self.error("there are no functions without a name", span, "", help));
-                }
-                ExprKind::Name(word.to_string())
-            }
-            TokenKind::LParen => return self.parentheses(),
-            TokenKind::LBracket => return self.list(),
-            TokenKind::LBrace if !self.in_header => {
-                let block = self.block()?;
-                let span = block.span;
-                return Ok(Expr { kind: ExprKind::Block(block), span });
-            }
-            TokenKind::If => return self.if_else(),
+            // A number or string that has been reported is an operand all the same; other signs were none.
+            TokenKind::Bad if !stands_before_operand(self.peek(1).kind) => ExprKind::Error,
+            TokenKind::Name if !habits::is_lambda(self) => ExprKind::Name(word.to_string()),
             _ => return Err(self.no_operand()),
         };
         let span = self.bump();
         Ok(Expr { kind, span })
     }
 
+    fn block_operand(&mut self) -> Parsed<Expr> {
+        let block = self.block()?;
+        let span = block.span;
+        Ok(Expr { kind: ExprKind::Block(block), span })
+    }
+
     /// Reports that no operand begins here.
+    #[cold]
     fn no_operand(&mut self) -> Reported {
         let token = self.token();
         let last = self.tokens[self.pos.saturating_sub(1)];
@@ -573,6 +643,11 @@ impl Parser<'_> {
             token.kind,
             TokenKind::RParen | TokenKind::RBracket | TokenKind::RBrace | TokenKind::End
         );
+        if token.kind == TokenKind::Name {
+            let span = self.span();
+            let help = "declare a function: `fn f(x) = x + 1`";
+            return self.error("there are no functions without a name", span, "", help);
+        }
         // The operator is what waits, not what comes next.
         if brackets::wants_more(last.kind)
             && last.kind != TokenKind::Comma
@@ -591,32 +666,19 @@ impl Parser<'_> {
 
     fn parentheses(&mut self) -> Parsed<Expr> {
         let mut items = Vec::new();
-        let mut count = 0;
-        let mut is_tuple = false;
-        let span = self.group(|parser, close| {
-            if parser.pos == close && !parser.is_put_in(close) {
-                let span = parser.last_span().to(parser.span());
-                parser.error("`( )` without a value", span, "", "put a value in, or remove them");
-            }
-            is_tuple = close > 0 && parser.tokens[close - 1].kind == TokenKind::Comma;
-            parser.entries(close, |parser| {
-                count += 1;
-                let (term, generator) = parser.term()?;
-                if generator.is_some() {
-                    let help = "write `sum(e for i in 0..n)`, or `[e for i in 0..n]` for an array";
-                    let span = term.span.to(parser.last_span());
-                    return Err(parser.error("a generator stands alone in `( )`", span, "", help));
-                }
-                if parser.kind() == TokenKind::Eq {
-                    let span = parser.span();
-                    return Err(parser.error("`=` assigns", span, "", "write `==` to compare"));
-                }
-                items.push(term);
-                Ok(())
-            });
-        });
+        let group = self.enter(1)?;
+        if self.pos == group.close && !self.is_put_in(group.close) {
+            let span = self.last_span().to(self.span());
+            self.error("`( )` without a value", span, "", "put a value in, or remove them");
+        }
+        let is_tuple = self.tokens[group.close - 1].kind == TokenKind::Comma;
+        while self.pos < group.close {
+            let result = self.tuple_item(&mut items);
+            self.end_entry(&group, result);
+        }
+        let span = self.leave(group);
         let kind = match items.pop() {
-            Some(only) if items.is_empty() && count == 1 && !is_tuple => only.kind,
+            Some(only) if items.is_empty() && !is_tuple => only.kind,
             Some(last) => {
                 items.push(last);
                 ExprKind::Tuple(items)
@@ -626,30 +688,30 @@ impl Parser<'_> {
         Ok(Expr { kind, span })
     }
 
+    fn tuple_item(&mut self, items: &mut Vec<Expr>) -> Parsed<()> {
+        let (term, generator) = self.term()?;
+        if generator.is_some() {
+            let help = "write `sum(e for i in 0..n)`, or `[e for i in 0..n]` for an array";
+            let span = term.span.to(self.last_span());
+            return Err(self.error("a generator stands alone in `( )`", span, "", help));
+        }
+        if self.kind() == TokenKind::Eq {
+            let span = self.span();
+            return Err(self.error("`=` assigns", span, "", "write `==` to compare"));
+        }
+        items.push(term);
+        Ok(())
+    }
+
     fn list(&mut self) -> Parsed<Expr> {
         let mut items = Vec::new();
         let mut comprehension = None;
-        let span = self.group(|parser, close| {
-            parser.entries(close, |parser| {
-                let (term, generator) = parser.term()?;
-                if let Some(generator) = generator {
-                    if !items.is_empty() || comprehension.is_some() || parser.pos < close {
-                        let span = term.span.to(parser.last_span());
-                        let help = "write `[e for i in 0..n]`";
-                        return Err(parser.error("a comprehension stands alone in `[ ]`", span, "", help));
-                    }
-                    comprehension = Some(Box::new(ast::Generator { term, ..generator }));
-                    return Ok(());
-                }
-                if parser.kind() == TokenKind::Semicolon {
-                    let span = parser.span();
-                    let help = "write `full(n, x)` or `zeros(n)` for an array of n equal elements, `,` between different ones";
-                    return Err(parser.error("`;` stands only in array types", span, "", help));
-                }
-                items.push(term);
-                Ok(())
-            });
-        });
+        let group = self.enter(1)?;
+        while self.pos < group.close {
+            let result = self.list_item(&group, &mut items, &mut comprehension);
+            self.end_entry(&group, result);
+        }
+        let span = self.leave(group);
         let kind = match comprehension {
             Some(generator) => ExprKind::Comprehension(generator),
             None => ExprKind::List(items),
@@ -657,64 +719,112 @@ impl Parser<'_> {
         Ok(Expr { kind, span })
     }
 
-    /// `if c { … } else if d { … } else { … }`
-    pub(super) fn if_else(&mut self) -> Parsed<Expr> {
-        self.nested(|parser| {
-            let start = parser.bump();
-            let cond = Box::new(parser.header()?);
-            let then = parser.body("if")?;
-            let is_else_if = parser.kind() == TokenKind::Name && brackets::is_else_if(parser.word());
-            let otherwise = if is_else_if {
-                let span = parser.span();
-                let title = format!("Kiln writes `else if` for `{}`", parser.word());
-                parser.error(title, span, "", "write `} else if … {`");
-                Some(parser.else_if()?)
-            } else if parser.eat(TokenKind::Else).is_some() {
-                if parser.kind() == TokenKind::If {
-                    Some(parser.else_if()?)
-                } else {
-                    Some(parser.body("else")?)
-                }
-            } else {
-                None
-            };
-            let span = start.to(parser.last_span());
-            Ok(Expr { kind: ExprKind::If { cond, then, otherwise }, span })
-        })
+    fn list_item(
+        &mut self,
+        group: &Group,
+        items: &mut Vec<Expr>,
+        comprehension: &mut Option<Box<ast::Generator>>,
+    ) -> Parsed<()> {
+        let (term, generator) = self.term()?;
+        if let Some(generator) = generator {
+            if !items.is_empty() || comprehension.is_some() || self.pos < group.close {
+                let span = term.span.to(self.last_span());
+                let help = "write `[e for i in 0..n]`";
+                return Err(self.error("a comprehension stands alone in `[ ]`", span, "", help));
+            }
+            *comprehension = Some(Box::new(ast::Generator { term, ..generator }));
+            return Ok(());
+        }
+        if self.kind() == TokenKind::Semicolon {
+            let span = self.span();
+            let help = "write `full(n, x)` or `zeros(n)` for an array of n equal elements, `,` between different ones";
+            return Err(self.error("`;` stands only in array types", span, "", help));
+        }
+        items.push(term);
+        Ok(())
     }
 
-    fn else_if(&mut self) -> Parsed<ast::Block> {
-        let expr = self.if_else()?;
-        let span = expr.span;
-        Ok(ast::Block { stmts: vec![ast::Stmt { kind: ast::StmtKind::Expr(expr), span }], span })
+    /// `if c { … } else if d { … } else { … }`
+    pub(super) fn if_else(&mut self) -> Parsed<Expr> {
+        let mut arms = Vec::new();
+        let depth = self.depth;
+        let result = self.arms(&mut arms);
+        self.depth = depth;
+        let mut otherwise = result?;
+        let end = self.last_span();
+        while let Some((start, cond, then)) = arms.pop() {
+            let span = start.to(end);
+            let expr = Expr { kind: ExprKind::If { cond: Box::new(cond), then, otherwise }, span };
+            if arms.is_empty() {
+                return Ok(expr);
+            }
+            let stmts = vec![ast::Stmt { kind: ast::StmtKind::Expr(expr), span }];
+            otherwise = Some(ast::Block { stmts, span });
+        }
+        Err(Reported)
+    }
+
+    /// Each arm lies one level deeper than the one before. The block of the last `else`.
+    fn arms(&mut self, arms: &mut Vec<(Span, Expr, ast::Block)>) -> Parsed<Option<ast::Block>> {
+        loop {
+            if self.depth >= ast::MAX_DEPTH && !arms.is_empty() {
+                let title = format!("this chain of `else if` is too long; the limit is {}", ast::MAX_DEPTH);
+                return Err(
+                    self.over_limit(title, "choose by an index into an array, or split it into functions")
+                );
+            }
+            self.descend(1)?;
+            let start = self.bump();
+            let cond = self.header()?;
+            let then = self.body("if")?;
+            arms.push((start, cond, then));
+            if self.kind() == TokenKind::Name && brackets::is_else_if(self.word()) {
+                let span = self.span();
+                let title = format!("Kiln writes `else if` for `{}`", self.word());
+                self.error(title, span, "", "write `} else if … {`");
+            } else if self.eat(TokenKind::Else).is_none() {
+                return Ok(None);
+            } else if self.kind() != TokenKind::If {
+                return self.body("else").map(Some);
+            }
+        }
     }
 
     /// Annotations, none or more, and the line ends behind them.
     pub(super) fn annotations(&mut self) -> Parsed<Vec<ast::Annotation>> {
         let mut annotations = Vec::new();
         while self.kind() == TokenKind::At {
-            let start = self.bump();
-            if self.kind() != TokenKind::Name && !self.is_known_trouble() {
-                let help = "an annotation is `@parallel`, `@vectorize`, `@fast`, `@unique(p)` or `@rng(ars)`";
-                return Err(self.error("`@` without a name", start, "", help));
-            }
-            let name = self.name("the name of an annotation")?;
-            let mut args = Vec::new();
-            if self.kind() == TokenKind::LParen {
-                self.nested(|parser| {
-                    parser.group(|parser, close| {
-                        parser.entries(close, |parser| {
-                            args.push(parser.expr()?);
-                            Ok(())
-                        });
-                    });
-                    Ok(())
-                })?;
-            }
-            let span: Span = start.to(self.last_span());
-            annotations.push(ast::Annotation { name, args, span });
+            annotations.push(self.annotation()?);
             self.skip_newlines();
         }
         Ok(annotations)
     }
+
+    fn annotation(&mut self) -> Parsed<ast::Annotation> {
+        let start = self.bump();
+        if self.kind() != TokenKind::Name && !self.is_known_trouble() {
+            let help = "an annotation is `@parallel`, `@vectorize`, `@fast`, `@unique(p)` or `@rng(ars)`";
+            return Err(self.error("`@` without a name", start, "", help));
+        }
+        let name = self.name("the name of an annotation")?;
+        let mut args = Vec::new();
+        if self.kind() == TokenKind::LParen {
+            let group = self.enter(1)?;
+            while self.pos < group.close {
+                let result = self.expr().map(|arg| args.push(arg));
+                self.end_entry(&group, result);
+            }
+            self.leave(group);
+        }
+        let span = start.to(self.last_span());
+        Ok(ast::Annotation { name, args, span })
+    }
+}
+
+/// What stands in the parentheses of a call.
+#[derive(Default)]
+struct Arguments {
+    args: Vec<Expr>,
+    keywords: Vec<(ast::Name, Expr)>,
+    generator: Option<Box<ast::Generator>>,
 }

@@ -3,7 +3,7 @@
 //! In: tokens from `fn` on. Out: [`ast::Func`], [`ast::TypeExpr`]. Holds: a function whose head cannot be read is still searched for
 //! mistakes in its body.
 
-use super::{Parsed, Parser, Reported, habits};
+use super::{Group, Parsed, Parser, Reported, habits};
 use crate::ast;
 use crate::lexer::{self, TokenKind};
 use crate::span::Span;
@@ -32,12 +32,12 @@ impl Parser<'_> {
         }
         let mut params = Vec::new();
         if self.kind() == TokenKind::LParen {
-            self.group(|parser, close| {
-                parser.entries(close, |parser| {
-                    params.push(parser.param()?);
-                    Ok(())
-                });
-            });
+            let group = self.enter(1)?;
+            while self.pos < group.close {
+                let result = self.param().map(|param| params.push(param));
+                self.end_entry(&group, result);
+            }
+            self.leave(group);
         } else {
             let place = self.place();
             let help = format!("write `fn {}() {{ … }}`, with its parameters in `( )`", name.text);
@@ -136,30 +136,29 @@ impl Parser<'_> {
 
     /// A written type.
     pub(super) fn type_expr(&mut self) -> Parsed<ast::TypeExpr> {
-        self.nested(|parser| match parser.kind() {
-            TokenKind::Name => parser.type_name(),
-            TokenKind::LBracket => parser.array_type(),
+        match self.kind() {
+            TokenKind::Name => self.type_name(),
+            TokenKind::LBracket => self.array_type(),
             TokenKind::LParen => {
                 let mut items = Vec::new();
-                let span = parser.group(|parser, close| {
-                    parser.entries(close, |parser| {
-                        items.push(parser.type_expr()?);
-                        Ok(())
-                    });
-                });
-                Ok(ast::TypeExpr { kind: ast::TypeExprKind::Tuple(items), span })
+                let group = self.enter(1)?;
+                while self.pos < group.close {
+                    let result = self.type_expr().map(|item| items.push(item));
+                    self.end_entry(&group, result);
+                }
+                Ok(ast::TypeExpr { kind: ast::TypeExprKind::Tuple(items), span: self.leave(group) })
             }
             TokenKind::Amp | TokenKind::Star => {
-                let here = parser.span();
+                let here = self.span();
                 let help = "write `[T; n]` for an array that is read, `mut [T; n]` for one that is written";
-                Err(parser.error("there are no references or pointers", here, "", help))
+                Err(self.error("there are no references or pointers", here, "", help))
             }
             TokenKind::Mut => {
-                let here = parser.span();
-                Err(parser.error("`mut` stands only before a parameter's type", here, "", "remove it"))
+                let here = self.span();
+                Err(self.error("`mut` stands only before a parameter's type", here, "", "remove it"))
             }
-            _ => Err(parser.unexpected("a type")),
-        })
+            _ => Err(self.unexpected("a type")),
+        }
     }
 
     fn type_name(&mut self) -> Parsed<ast::TypeExpr> {
@@ -180,41 +179,43 @@ impl Parser<'_> {
 
     /// `[T; n, m]`
     fn array_type(&mut self) -> Parsed<ast::TypeExpr> {
-        let mut elem = None;
+        let group = self.enter(1)?;
         let mut dims = Vec::new();
-        let span = self.group(|parser, close| {
-            let first = parser.span();
-            let Ok(ty) = parser.type_expr() else { return };
-            let written = first.to(parser.last_span());
-            let spelling = parser.text[written.start as usize..written.end as usize].to_string();
-            let spelling = lexer::clip(&spelling);
-            if let ast::TypeExprKind::Array { .. } = ty.kind {
-                let help = "an array of two dimensions is `[f64; n, m]`";
-                parser.error("arrays do not nest", written, "", help);
-            } else if parser.pos == close || parser.kind() == TokenKind::Comma {
-                let place = parser.place();
-                let help = format!("write `[{spelling}; n]`; each dimension has a name, a number or `_`");
-                if !parser.is_put_in(close) {
-                    parser.error("an array type states its shape", place, "expected `;` and the shape", help);
-                }
-            } else if parser.eat(TokenKind::Semicolon).is_none() {
-                parser.unexpected("`;` and the shape");
-            } else if parser.pos == close {
-                parser.unexpected("a name, a number or `_`");
-            } else {
-                parser.entries(close, |parser| {
-                    dims.push(parser.dim()?);
-                    Ok(())
-                });
-            }
-            elem = Some(ty);
-        });
-        let elem = elem.ok_or(Reported)?;
+        let elem = self.type_expr();
+        if let Ok(elem) = &elem {
+            self.shape(&group, elem, &mut dims);
+        }
+        let span = self.leave(group);
         if dims.is_empty() {
             let name = Some(ast::Name { text: "_".to_string(), span });
             dims.push(ast::DimExpr { name, offset: 0, span });
         }
-        Ok(ast::TypeExpr { kind: ast::TypeExprKind::Array { elem: Box::new(elem), dims }, span })
+        Ok(ast::TypeExpr { kind: ast::TypeExprKind::Array { elem: Box::new(elem?), dims }, span })
+    }
+
+    /// `; n, m`
+    fn shape(&mut self, group: &Group, elem: &ast::TypeExpr, dims: &mut Vec<ast::DimExpr>) {
+        if let ast::TypeExprKind::Array { .. } = elem.kind {
+            let help = "an array of two dimensions is `[f64; n, m]`";
+            self.error("arrays do not nest", elem.span, "", help);
+        } else if self.pos == group.close || self.kind() == TokenKind::Comma {
+            let place = self.place();
+            let spelling = &self.text[elem.span.start as usize..elem.span.end as usize];
+            let help =
+                format!("write `[{}; n]`; each dimension has a name, a number or `_`", lexer::clip(spelling));
+            if !self.is_put_in(group.close) {
+                self.error("an array type states its shape", place, "expected `;` and the shape", help);
+            }
+        } else if self.eat(TokenKind::Semicolon).is_none() {
+            self.unexpected("`;` and the shape");
+        } else if self.pos == group.close {
+            self.unexpected("a name, a number or `_`");
+        } else {
+            while self.pos < group.close {
+                let result = self.dim().map(|dim| dims.push(dim));
+                self.end_entry(group, result);
+            }
+        }
     }
 
     /// `n`, `3`, `n+1`, `n-1`, `_`

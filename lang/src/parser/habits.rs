@@ -123,6 +123,15 @@ pub(super) fn is_foreign_fn(parser: &Parser<'_>) -> bool {
         && matches!(parser.peek(2).kind, TokenKind::LParen | TokenKind::Lt)
 }
 
+/// `pub fn f(`, `static fn f(`, …
+pub(super) fn is_modifier(parser: &Parser<'_>) -> bool {
+    parser.peek(1).kind == TokenKind::Fn
+        && matches!(
+            parser.word(),
+            "pub" | "public" | "private" | "static" | "inline" | "async" | "unsafe" | "export" | "extern"
+        )
+}
+
 /// `lambda x: …`
 pub(super) fn is_lambda(parser: &Parser<'_>) -> bool {
     parser.word() == "lambda" && matches!(parser.peek(1).kind, TokenKind::Name | TokenKind::Colon)
@@ -140,7 +149,15 @@ pub(super) fn foreign_statement(parser: &mut Parser<'_>) -> Parsed<Option<StmtKi
     if is_foreign_fn(parser) {
         let title = format!("Kiln writes `fn` for `{word}`");
         parser.error(title, span, "", "write `fn f(x) { … }` at top level");
-        return parser.nested(|parser| parser.func(Vec::new(), span)).map(|_| Some(StmtKind::Error));
+        return parser.func(Vec::new(), span).map(|_| Some(StmtKind::Error));
+    }
+    if next == TokenKind::Name
+        && parser.peek(2).kind == TokenKind::LParen
+        && (is_type_name(word) || matches!(word, "void" | "auto"))
+    {
+        let name = lexer::clip(parser.peek(1).text(parser.text));
+        let help = format!("write `fn {name}(x: f64) -> f64 {{ … }}`");
+        return Err(parser.error("a function begins with `fn`", span, "", help));
     }
     if next == TokenKind::LBrace && matches!(word, "loop" | "forever") {
         parser.error(format!("Kiln writes `while true` for `{word}`"), span, "", "write `while true { … }`");
@@ -231,12 +248,11 @@ pub(super) fn no_body(parser: &mut Parser<'_>, owner: &str) {
         _ => "if c { … } else { … }",
     };
     if parser.kind() == TokenKind::Colon {
-        let body_follows = parser.tokens[parser.pos + 1..]
-            .iter()
-            .take(16)
-            .take_while(|token| token.kind != TokenKind::Newline)
-            .any(|token| token.kind == TokenKind::LBrace);
-        if owner == "for" && body_follows && parser.peek(1).kind != TokenKind::LBrace {
+        let next = parser.peek(1).kind;
+        let header = parser.tokens[..parser.pos].iter().rev().take_while(|token| token.kind != TokenKind::In);
+        let is_range = header.take(16).all(|token| token.kind != TokenKind::DotDot)
+            && parser.tokens[parser.pos - 1].kind != TokenKind::RParen;
+        if owner == "for" && is_range && !matches!(next, TokenKind::Newline | TokenKind::LBrace) {
             parser.error("a range is written with `..`", span, "", "write `a..b`, or `a..b step s`");
         } else {
             parser.error("a body stands in braces, without `:`", span, "", format!("write `{spelling}`"));

@@ -116,6 +116,8 @@ fn run(source: SourceId, text: &str) -> Outcome {
         pos: 0,
         depth: 0,
         reach: 0,
+        operands: Vec::new(),
+        operators: Vec::new(),
         in_header: false,
         depth_reported: false,
         diagnostics: Vec::new(),
@@ -155,6 +157,15 @@ enum Ends {
     Open,
 }
 
+/// Brackets that have been stepped into.
+struct Group {
+    open: usize,
+    close: usize,
+    /// To be restored.
+    in_header: bool,
+    levels: usize,
+}
+
 struct Parser<'a> {
     source: SourceId,
     text: &'a str,
@@ -166,6 +177,9 @@ struct Parser<'a> {
     depth: usize,
     /// How deep the deepest node of the expression being parsed lies.
     reach: usize,
+    /// Operands and operators of all operations being parsed, the innermost last.
+    operands: Vec<expr::Operand>,
+    operators: Vec<expr::Waiting>,
     /// In the header of `for`, `while`, `if`, where `{` begins the body and no operand.
     in_header: bool,
     /// Has this item been reported as too deep?
@@ -300,40 +314,45 @@ impl<'a> Parser<'a> {
 
     // Depth.
 
-    /// Parses what lies one level deeper in the tree.
-    fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
-        if self.depth >= ast::MAX_DEPTH {
+    /// What is parsed next lies `levels` deeper in the tree; the caller goes back up.
+    fn descend(&mut self, levels: usize) -> Parsed<()> {
+        if self.depth + levels > ast::MAX_DEPTH {
             return Err(self.too_deep());
         }
-        self.depth += 1;
+        self.depth += levels;
         self.reach = self.reach.max(self.depth);
-        let result = parse(self);
-        self.depth -= 1;
-        result
+        Ok(())
     }
 
-    /// Parses a chain `a + b + …`, each link of which moves the links before one level down: see [`Parser::link`].
-    fn chained<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
-        let outer = std::mem::replace(&mut self.reach, self.depth);
-        let result = parse(self);
-        self.reach = self.reach.max(outer);
-        result
-    }
-
+    /// What has been parsed of a chain `f(a)(b).c` moves down a level.
     fn link(&mut self) -> Parsed<()> {
         self.reach += 1;
-        if self.reach > ast::MAX_DEPTH { Err(self.too_deep()) } else { Ok(()) }
+        if self.reach > ast::MAX_DEPTH { Err(self.too_long()) } else { Ok(()) }
     }
 
+    /// Brackets and blocks are too deep in each other.
     fn too_deep(&mut self) -> Reported {
+        let help = "name parts with `let`, or move them into functions";
+        self.over_limit(
+            format!("this is nested too deep; the limit is {} brackets or blocks", ast::MAX_DEPTH / 2),
+            help,
+        )
+    }
+
+    /// A chain of operators is too long.
+    fn too_long(&mut self) -> Reported {
+        let help = "name parts with `let`; a long sum belongs into an array and a loop";
+        self.over_limit(
+            format!("this expression is too long; the limit is {} operators in a row", ast::MAX_DEPTH),
+            help,
+        )
+    }
+
+    #[cold]
+    fn over_limit(&mut self, title: String, help: &str) -> Reported {
         if !std::mem::replace(&mut self.depth_reported, true) {
             let place = self.place();
-            self.error(
-                format!("this is nested more than {} deep", ast::MAX_DEPTH),
-                place,
-                "the limit is reached here",
-                "split it: name parts with `let`, or move them into functions; a long sum or table belongs into an array and a loop",
-            );
+            self.error(title, place, "the limit is reached here", help);
         }
         Reported
     }
@@ -384,37 +403,40 @@ impl<'a> Parser<'a> {
 
     // Groups in brackets.
 
-    /// Parses what stands in the brackets that open here, to `close`; steps behind them whatever happens. Their place.
-    fn group(&mut self, parse: impl FnOnce(&mut Self, usize)) -> Span {
+    /// Steps into the brackets that open here, `levels` down. Nothing in them can step over their end.
+    fn enter(&mut self, levels: usize) -> Parsed<Group> {
+        self.descend(levels)?;
         let open = self.pos;
-        let close = self.partner(open);
         let in_header = std::mem::replace(&mut self.in_header, false);
-        self.pos = open + 1;
-        parse(self, close);
-        debug_assert!(self.pos <= close, "a closing bracket was consumed");
-        self.pos = close + 1;
-        self.in_header = in_header;
-        self.tokens[open].span(self.source).to(self.tokens[close].span(self.source))
+        self.pos += 1;
+        Ok(Group { open, close: self.partners[open] as usize, in_header, levels })
     }
 
-    /// Parses entries with commas between, up to `close`. An entry that fails is skipped.
-    fn entries(&mut self, close: usize, mut entry: impl FnMut(&mut Self) -> Parsed<()>) {
-        while self.pos < close {
-            let result = entry(self);
-            let is_between = self.pos >= close || self.kind() == TokenKind::Comma;
-            if result.is_ok() && !is_between && !self.is_put_in(close) {
-                let bracket = self.tokens[close].text(self.text);
+    /// Steps behind the brackets; their place.
+    fn leave(&mut self, group: Group) -> Span {
+        debug_assert!(self.pos <= group.close, "a closing bracket was consumed");
+        self.pos = group.close + 1;
+        self.in_header = group.in_header;
+        self.depth -= group.levels;
+        self.tokens[group.open].span(self.source).to(self.tokens[group.close].span(self.source))
+    }
+
+    /// Behind an entry of a list with commas: steps over the comma. An entry that failed, and what should not be there, is skipped.
+    fn end_entry(&mut self, group: &Group, result: Parsed<()>) {
+        if self.pos < group.close && self.kind() != TokenKind::Comma {
+            if result.is_ok() && !self.is_put_in(group.close) {
+                let bracket = self.tokens[group.close].text(self.text);
                 self.unexpected(&format!("`,` or `{bracket}`"));
             }
-            while self.pos < close && self.kind() != TokenKind::Comma {
+            while self.pos < group.close && self.kind() != TokenKind::Comma {
                 self.pos = match self.kind() {
                     TokenKind::LParen | TokenKind::LBracket | TokenKind::LBrace => self.partner(self.pos) + 1,
                     _ => self.pos + 1,
                 };
             }
-            if self.pos < close {
-                self.pos += 1;
-            }
+        }
+        if self.pos < group.close {
+            self.pos += 1;
         }
     }
 

@@ -68,6 +68,13 @@ impl Parser<'_> {
                 }
             }
             TokenKind::Fn => Ok(Item::Func(self.func(Vec::new(), start)?)),
+            TokenKind::Name if habits::is_modifier(self) => {
+                let title = format!("a function is not `{}`", self.word());
+                self.bump();
+                self.error(title, start, "", "remove the word: every function of a source can be called");
+                let start = self.span();
+                Ok(Item::Func(self.func(Vec::new(), start)?))
+            }
             TokenKind::Name if habits::is_foreign_fn(self) => {
                 let title = format!("Kiln writes `fn` for `{}`", self.word());
                 self.error(title, start, "", "write `fn f(x) { … }`, or `fn f(x) = …` for one expression");
@@ -94,27 +101,23 @@ impl Parser<'_> {
 
     /// `{ … }`
     pub(super) fn block(&mut self) -> Parsed<ast::Block> {
-        self.nested(|parser| {
-            let mut stmts = Vec::new();
-            let span = parser.group(|parser, close| {
-                loop {
-                    parser.skip_separators();
-                    if parser.pos >= close {
-                        break;
-                    }
-                    let start = parser.pos;
-                    let stmt = match parser.statement() {
-                        Ok(stmt) => {
-                            parser.end_statement(start);
-                            stmt
-                        }
-                        Err(Reported) => parser.recover(start),
-                    };
+        let group = self.enter(2)?;
+        let mut stmts = Vec::new();
+        loop {
+            self.skip_separators();
+            if self.pos >= group.close {
+                break;
+            }
+            let start = self.pos;
+            match self.statement() {
+                Ok(stmt) => {
                     stmts.push(stmt);
+                    self.end_statement(start);
                 }
-            });
-            Ok(ast::Block { stmts, span })
-        })
+                Err(Reported) => stmts.push(self.recover(start)),
+            }
+        }
+        Ok(ast::Block { stmts, span: self.leave(group) })
     }
 
     /// The block that belongs to `owner`.
@@ -224,7 +227,7 @@ impl Parser<'_> {
     fn inner_func(&mut self, start: Span) -> Parsed<()> {
         let help = "move it out; it sees its parameters and constants, never variables around it";
         self.error("functions stand at top level", start, "", help);
-        self.nested(|parser| parser.func(Vec::new(), start)).map(drop)
+        self.func(Vec::new(), start).map(drop)
     }
 
     /// What stands behind annotations.
@@ -243,7 +246,10 @@ impl Parser<'_> {
             }
             _ => {}
         }
-        let stmt = Box::new(self.nested(|parser| parser.statement())?);
+        self.descend(1)?;
+        let stmt = self.statement();
+        self.depth -= 1;
+        let stmt = Box::new(stmt?);
         let span = start.to(self.last_span());
         Ok(Stmt { kind: StmtKind::Annotated { annotations, stmt }, span })
     }
@@ -267,17 +273,12 @@ impl Parser<'_> {
         let mut is_tuple = false;
         if self.kind() == TokenKind::LParen {
             is_tuple = true;
-            let span = self.group(|parser, close| {
-                parser.entries(close, |parser| {
-                    if parser.kind() == TokenKind::LParen {
-                        let here = parser.span();
-                        let help = "give the inner tuple a name and take it apart in a statement of its own";
-                        return Err(parser.error("a pattern has names only", here, "", help));
-                    }
-                    names.push(parser.name("a name")?);
-                    Ok(())
-                });
-            });
+            let group = self.enter(1)?;
+            while self.pos < group.close {
+                let result = self.pattern_name().map(|name| names.push(name));
+                self.end_entry(&group, result);
+            }
+            let span = self.leave(group);
             if names.is_empty() {
                 names.push(ast::Name { text: "_".to_string(), span });
             }
@@ -325,6 +326,15 @@ impl Parser<'_> {
         let value = self.expr_list()?;
         self.no_second_assignment();
         Ok(StmtKind::Bind { is_var, names, is_tuple, ty, value })
+    }
+
+    fn pattern_name(&mut self) -> Parsed<ast::Name> {
+        if self.kind() == TokenKind::LParen {
+            let here = self.span();
+            let help = "give the inner tuple a name and take it apart in a statement of its own";
+            return Err(self.error("a pattern has names only", here, "", help));
+        }
+        self.name("a name")
     }
 
     /// `x = y = 0`, and `let a = 1, b = 2`.
