@@ -21,13 +21,18 @@ pub enum Value {
     Bool(bool),
 }
 
+/// Why there is no value; `None` if that has been reported.
+pub type Failure = Option<Box<Diagnostic>>;
+
+/// A failure to report.
+pub fn failure(diagnostic: Diagnostic) -> Failure {
+    Some(Box::new(diagnostic))
+}
+
 /// Evaluates `expr`; `lookup` gives earlier constants: `Err(Some(_))` to report, `Err(None)` if it has been reported.
-pub fn evaluate(
-    expr: &ast::Expr,
-    lookup: &dyn Fn(&str) -> Result<Value, Option<Diagnostic>>,
-) -> Result<Value, Option<Diagnostic>> {
+pub fn evaluate(expr: &ast::Expr, lookup: &dyn Fn(&str) -> Result<Value, Failure>) -> Result<Value, Failure> {
     use ast::ExprKind::*;
-    let error = |title: String, label: &str| Some(Diagnostic::error(title, expr.span, label));
+    let error = |title: String, label: &str| failure(Diagnostic::error(title, expr.span, label));
     match &expr.kind {
         Int(value) => Ok(Value::Int(*value as i128, None)),
         Float(value) => Ok(Value::Float(*value, None)),
@@ -61,7 +66,8 @@ pub fn evaluate(
             binary(*op, left, right, expr)
         }
         Compare(operands, ops) => {
-            let values: Vec<Value> = operands.iter().map(|operand| evaluate(operand, lookup)).collect::<Result<_, _>>()?;
+            let values: Vec<Value> =
+                operands.iter().map(|operand| evaluate(operand, lookup)).collect::<Result<_, _>>()?;
             let holds = values.windows(2).zip(ops).all(|(pair, op)| compare(*op, pair[0], pair[1]));
             Ok(Value::Bool(holds))
         }
@@ -79,12 +85,16 @@ pub fn evaluate(
             let Name(name) = &callee.kind else {
                 return Err(error("a constant cannot call this".into(), "here"));
             };
-            let values: Vec<Value> = args.iter().map(|arg| evaluate(arg, lookup)).collect::<Result<_, _>>()?;
+            let values: Vec<Value> =
+                args.iter().map(|arg| evaluate(arg, lookup)).collect::<Result<_, _>>()?;
             call(name, &values, expr)
         }
         Error => Err(None),
-        _ => Err(error("a constant is made of numbers, operators and other constants".into(), "this is not a number")
-            .map(|found| found.help("compute it in the function that uses it"))),
+        _ => Err(error(
+            "a constant is made of numbers, operators and other constants".into(),
+            "this is not a number",
+        )
+        .map(|found| Box::new(found.help("compute it in the function that uses it")))),
     }
 }
 
@@ -103,7 +113,7 @@ pub fn convert(value: Value, ty: Scalar, explicit: bool) -> Option<Value> {
             Scalar::F32 => Value::Float(f64::from(number as f32), Some(ty)),
             Scalar::I32 | Scalar::I64 | Scalar::U32 | Scalar::U64 => {
                 let widens = from.is_none_or(|from| from.join(ty) == Some(ty));
-                if !explicit && !(widens && range(ty).contains(&number)) {
+                if !explicit && (!widens || !range(ty).contains(&number)) {
                     return None;
                 }
                 Value::Int(wrap(number, ty), Some(ty))
@@ -111,13 +121,17 @@ pub fn convert(value: Value, ty: Scalar, explicit: bool) -> Option<Value> {
         },
         Value::Float(number, from) => match ty {
             Scalar::F64 => Value::Float(number, Some(ty)),
-            Scalar::F32 if explicit || from != Some(Scalar::F64) => Value::Float(f64::from(number as f32), Some(ty)),
+            Scalar::F32 if explicit || from != Some(Scalar::F64) => {
+                Value::Float(f64::from(number as f32), Some(ty))
+            }
             Scalar::Bool if explicit => Value::Bool(number != 0.0),
             Scalar::I32 if explicit => Value::Int(i128::from(number as i32), Some(ty)),
             Scalar::I64 if explicit => Value::Int(i128::from(number as i64), Some(ty)),
             Scalar::U32 if explicit => Value::Int(i128::from(number as u32), Some(ty)),
             Scalar::U64 if explicit => Value::Int(i128::from(number as u64), Some(ty)),
-            Scalar::Bool | Scalar::I32 | Scalar::I64 | Scalar::U32 | Scalar::U64 | Scalar::F32 => return None,
+            Scalar::Bool | Scalar::I32 | Scalar::I64 | Scalar::U32 | Scalar::U64 | Scalar::F32 => {
+                return None;
+            }
         },
     })
 }
@@ -144,13 +158,13 @@ fn wrap(number: i128, ty: Scalar) -> i128 {
     }
 }
 
-fn integer(number: Option<i128>, ty: Option<Scalar>, expr: &ast::Expr) -> Result<Value, Option<Diagnostic>> {
+fn integer(number: Option<i128>, ty: Option<Scalar>, expr: &ast::Expr) -> Result<Value, Failure> {
     match (number, ty) {
         (Some(number), Some(ty)) => Ok(Value::Int(wrap(number, ty), Some(ty))),
         (Some(number), None) if (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&number) => {
             Ok(Value::Int(number, None))
         }
-        _ => Err(Some(
+        _ => Err(failure(
             Diagnostic::error("this constant does not fit 64 bits", expr.span, "too large for i64 and u64")
                 .help("use floats: `2.0 ** 70`"),
         )),
@@ -204,7 +218,7 @@ fn scalar_of(value: Value) -> Option<Scalar> {
 }
 
 // The type of an operation on two values: `None` stays a literal.
-fn common(left: Value, right: Value, expr: &ast::Expr) -> Result<Option<Scalar>, Option<Diagnostic>> {
+fn common(left: Value, right: Value, expr: &ast::Expr) -> Result<Option<Scalar>, Failure> {
     let is_float = matches!(left, Value::Float(..)) || matches!(right, Value::Float(..));
     Ok(match (scalar_of(left), scalar_of(right)) {
         (None, None) => None,
@@ -213,7 +227,7 @@ fn common(left: Value, right: Value, expr: &ast::Expr) -> Result<Option<Scalar>,
         (Some(ty), None) | (None, Some(ty)) => Some(ty),
         (Some(Scalar::Bool), Some(Scalar::Bool)) => Some(Scalar::I64),
         (Some(left), Some(right)) => Some(left.join(right).ok_or_else(|| {
-            Some(
+            failure(
                 Diagnostic::error(format!("{left} and {right} have no common type"), expr.span, "here")
                     .help(format!("convert one of them: `{left}(…)`")),
             )
@@ -221,9 +235,9 @@ fn common(left: Value, right: Value, expr: &ast::Expr) -> Result<Option<Scalar>,
     })
 }
 
-fn binary(op: ast::BinaryOp, left: Value, right: Value, expr: &ast::Expr) -> Result<Value, Option<Diagnostic>> {
+fn binary(op: ast::BinaryOp, left: Value, right: Value, expr: &ast::Expr) -> Result<Value, Failure> {
     use ast::BinaryOp::*;
-    let refuse = |title: String| Err(Some(Diagnostic::error(title, expr.span, "in this constant")));
+    let refuse = |title: String| Err(failure(Diagnostic::error(title, expr.span, "in this constant")));
     if let (Value::Bool(a), Value::Bool(b)) = (left, right) {
         match op {
             BitAnd => return Ok(Value::Bool(a & b)),
@@ -256,7 +270,7 @@ fn binary(op: ast::BinaryOp, left: Value, right: Value, expr: &ast::Expr) -> Res
             Pow => match right {
                 Value::Int(k, None) if k.abs() <= 16 => Ok(power(a, k as i32, ty)),
                 _ => refuse("a constant cannot hold this power yet".into())
-                    .map_err(|found| found.map(|found: Diagnostic| found.help("write the number itself"))),
+                    .map_err(|found| found.map(|found| Box::new(found.help("write the number itself")))),
             },
             MatMul | BitAnd | BitOr | BitXor | Shl | Shr | And | Or | Div => {
                 refuse(format!("`{}` needs ints, found a float", spell::binary(op)))
@@ -272,7 +286,7 @@ fn binary(op: ast::BinaryOp, left: Value, right: Value, expr: &ast::Expr) -> Res
         FloorDiv => integer(Some(floor_div(a, b)), ty, expr),
         Rem => integer(Some(a - floor_div(a, b) * b), ty, expr),
         Pow if b < 0 => refuse("an int to a negative power".into())
-            .map_err(|found| found.map(|found: Diagnostic| found.help("make the base a float: `2.0 ** -1`"))),
+            .map_err(|found| found.map(|found| Box::new(found.help("make the base a float: `2.0 ** -1`")))),
         Pow => integer(int_power(a, b, scalar_of(left)), scalar_of(left).map(|ty| ty.max(Scalar::I32)), expr),
         BitAnd => integer(Some(a & b), ty, expr),
         BitOr => integer(Some(a | b), ty, expr),
@@ -283,7 +297,9 @@ fn binary(op: ast::BinaryOp, left: Value, right: Value, expr: &ast::Expr) -> Res
             let count = (b & i128::from(width - 1)) as u32;
             integer(Some(if op == Shl { a << count.min(63) } else { a >> count }), ty, expr)
         }
-        MatMul | Div | And | Or => refuse(format!("`{}` does not go with ints in a constant", spell::binary(op))),
+        MatMul | Div | And | Or => {
+            refuse(format!("`{}` does not go with ints in a constant", spell::binary(op)))
+        }
     }
 }
 
@@ -329,12 +345,12 @@ fn power(base: f64, exponent: i32, ty: Option<Scalar>) -> Value {
     float(if exponent < 0 { 1.0 / result } else { result }, ty)
 }
 
-fn call(name: &str, values: &[Value], expr: &ast::Expr) -> Result<Value, Option<Diagnostic>> {
+fn call(name: &str, values: &[Value], expr: &ast::Expr) -> Result<Value, Failure> {
     if let (Some(ty), [value]) = (Scalar::from_name(name), values) {
         return Ok(convert(*value, ty, true).unwrap_or(*value));
     }
     let is_float = values.iter().any(|value| matches!(value, Value::Float(..)));
-    let mut ty = values.first().copied().map_or(None, scalar_of);
+    let mut ty = values.first().copied().and_then(scalar_of);
     for value in values.iter().skip(1) {
         ty = match (ty, scalar_of(*value)) {
             (Some(left), Some(right)) => left.join(right),
@@ -356,7 +372,11 @@ fn call(name: &str, values: &[Value], expr: &ast::Expr) -> Result<Value, Option<
                 let is_nan = as_float(*value).is_nan() && is_float;
                 if is_nan || compare(op, *value, best) { *value } else { best }
             });
-            if is_float { Ok(float(as_float(least), float_type)) } else { integer(Some(as_int(least)), ty, expr) }
+            if is_float {
+                Ok(float(as_float(least), float_type))
+            } else {
+                integer(Some(as_int(least)), ty, expr)
+            }
         }
         _ => {
             let known = builtins::lookup(name).is_some();
@@ -365,10 +385,48 @@ fn call(name: &str, values: &[Value], expr: &ast::Expr) -> Result<Value, Option<
             } else {
                 format!("a constant cannot call `{name}`")
             };
-            Err(Some(
+            Err(failure(
                 Diagnostic::error(title, expr.span, "constants are evaluated when the source is read")
                     .help("compute it in the function that uses it, or write the number itself"),
             ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::span::SourceId;
+
+    fn value(text: &str) -> Option<Value> {
+        let (module, found) = crate::parse(SourceId(0), &format!("const A = {text}\n"));
+        assert!(found.is_empty(), "{found:?}");
+        let ast::Item::Const(item) = &module.items[0] else { return None };
+        evaluate(&item.value, &|_| Err(None)).ok()
+    }
+
+    #[test]
+    fn literals_stay_literals_and_typed_values_wrap() {
+        assert_eq!(value("2 ** 40 + 1"), Some(Value::Int((1 << 40) + 1, None)));
+        assert_eq!(value("7 / 2"), Some(Value::Float(3.5, None)));
+        assert_eq!(value("-7 // 2"), Some(Value::Int(-4, None)));
+        assert_eq!(value("-7 % 2"), Some(Value::Int(1, None)));
+        assert_eq!(value("2.0 ** -2"), Some(Value::Float(0.25, None)));
+        assert_eq!(value("i32(2147483647) + 1"), Some(Value::Int(-2147483648, Some(Scalar::I32))));
+        assert_eq!(value("u64(3) * 0.5"), Some(Value::Float(1.5, Some(Scalar::F64))));
+        assert_eq!(
+            value("f32(0.1) + 0.2"),
+            Some(Value::Float(f64::from(0.1f32 + 0.2f32), Some(Scalar::F32)))
+        );
+        assert_eq!(value("if 1 < 2 <= 2 { max(3, 4) } else { 0 }"), Some(Value::Int(4, None)));
+        assert_eq!(value("not (true and false)"), Some(Value::Bool(true)));
+        assert_eq!(value("i64(2.9)"), Some(Value::Int(2, Some(Scalar::I64))));
+    }
+
+    #[test]
+    fn what_has_no_value_is_refused() {
+        for text in ["1 // 0", "2 ** 70", "2 ** -1", "exp(1)", "1.5 & 1", "i64(1) + u64(1)", "not 1"] {
+            assert_eq!(value(text), None, "{text}");
         }
     }
 }

@@ -15,7 +15,10 @@ fn habit(what: &str, span: Span, kiln: impl Into<String>) -> Diagnostic {
 
 /// Modules that Python programs import.
 pub fn is_module(name: &str) -> bool {
-    matches!(name, "np" | "numpy" | "math" | "jnp" | "random" | "torch" | "cp" | "nb" | "numba" | "cmath" | "scipy")
+    matches!(
+        name,
+        "np" | "numpy" | "math" | "jnp" | "random" | "torch" | "cp" | "nb" | "numba" | "cmath" | "scipy"
+    )
 }
 
 /// An unknown name.
@@ -23,7 +26,9 @@ pub fn name(text: &str, span: Span) -> Option<Diagnostic> {
     let kiln = match text {
         "True" => "write `true`",
         "False" => "write `false`",
-        "None" | "null" | "nil" => "Kiln has no such value; return a flag beside the number: `return found, x`",
+        "None" | "null" | "nil" => {
+            "Kiln has no such value; return a flag beside the number: `return found, x`"
+        }
         "PI" | "π" => "write `pi`",
         "NaN" | "NAN" => "write `nan`",
         "Inf" | "INFINITY" | "Infinity" => "write `inf`",
@@ -62,7 +67,9 @@ fn range(args: &[ast::Expr]) -> Option<String> {
 pub fn call(text: &str, args: &[ast::Expr], span: Span) -> Option<Diagnostic> {
     let first = args.first().map_or_else(|| "x".to_string(), spell::expr);
     let kiln = match text {
-        "range" | "prange" | "xrange" | "arange_" => format!("write `{}`", range(args).unwrap_or("0..n".into())),
+        "range" | "prange" | "xrange" | "arange_" => {
+            format!("write `{}`", range(args).unwrap_or("0..n".into()))
+        }
         "pow" | "power" => match args {
             [base, exponent] => format!("write `{} ** {}`", operand(base), operand(exponent)),
             _ => "write `x ** y`".into(),
@@ -107,12 +114,20 @@ fn operand(expr: &ast::Expr) -> String {
 }
 
 /// `np.exp(x)`, `x.sum()`: a call through a point. `module` says that what stands before the point is a Python module.
-pub fn method(base: &ast::Expr, field: &ast::Name, args: &[ast::Expr], module: bool, span: Span) -> Diagnostic {
+pub fn method(
+    base: &ast::Expr,
+    field: &ast::Name,
+    args: &[ast::Expr],
+    module: bool,
+    span: Span,
+) -> Diagnostic {
     let spelled = spell::expr(base);
     let text = field.text.as_str();
     if module {
         let shown = format!("`{spelled}.{text}(…)`");
-        if let ([ast::Expr { kind: ast::ExprKind::Tuple(sizes), .. }], "zeros" | "ones" | "empty") = (args, text) {
+        if let ([ast::Expr { kind: ast::ExprKind::Tuple(sizes), .. }], "zeros" | "ones" | "empty") =
+            (args, text)
+        {
             let name = if text == "empty" { "zeros" } else { text };
             return habit(&shown, span, format!("write `{name}({})`", spell::list(sizes)));
         }
@@ -134,18 +149,32 @@ pub fn method(base: &ast::Expr, field: &ast::Name, args: &[ast::Expr], module: b
             habit(&shown, span, format!("write `{text}({spelled})`"))
         }
         "astype" => habit(&shown, span, "convert the elements in a loop: `y[i] = f32(x[i])`"),
-        "append" | "push" => habit(&shown, span, "arrays have a fixed size: make one with `zeros(n)` and write its elements"),
-        "dot" => habit(&shown, span, format!("write `{}`", builtins::later("dot").unwrap_or_default().trim_matches('`'))),
-        "reshape" | "flatten" | "ravel" | "transpose" => {
-            habit(&shown, span, format!("copy the elements in a loop: {}", builtins::later("reshape").unwrap_or_default()))
+        "append" | "push" => {
+            habit(&shown, span, "arrays have a fixed size: make one with `zeros(n)` and write its elements")
         }
+        "dot" => habit(
+            &shown,
+            span,
+            format!("write `{}`", builtins::later("dot").unwrap_or_default().trim_matches('`')),
+        ),
+        "reshape" | "flatten" | "ravel" | "transpose" => habit(
+            &shown,
+            span,
+            format!("copy the elements in a loop: {}", builtins::later("reshape").unwrap_or_default()),
+        ),
         _ => Diagnostic::error(format!("{shown}: Kiln has no methods"), span, "called through a point")
             .help(format!("functions stand in front: `{text}({spelled})`")),
     }
 }
 
 /// `x.shape`, `x.T`, `np.pi`: a field that is not a tuple's. `index` is what stands behind it in brackets.
-pub fn field(base: &ast::Expr, field: &ast::Name, index: Option<&ast::Expr>, module: bool, span: Span) -> Diagnostic {
+pub fn field(
+    base: &ast::Expr,
+    field: &ast::Name,
+    index: Option<&ast::Expr>,
+    module: bool,
+    span: Span,
+) -> Diagnostic {
     let spelled = spell::expr(base);
     let text = field.text.as_str();
     let shown = format!("`{spelled}.{text}`");
@@ -160,20 +189,38 @@ pub fn field(base: &ast::Expr, field: &ast::Name, index: Option<&ast::Expr>, mod
         };
     }
     match (text, index) {
-        ("shape", Some(axis)) => {
-            habit(&format!("{shown}[{}]", spell::expr(axis)), span, format!("write `shape({spelled}, {})`", spell::expr(axis)))
+        ("shape", Some(axis)) => habit(
+            &format!("`{spelled}.{text}[{}]`", spell::expr(axis)),
+            span,
+            format!("write `shape({spelled}, {})`", spell::expr(axis)),
+        ),
+        ("shape", None) => {
+            habit(&shown, span, format!("write `shape({spelled})`, or `shape({spelled}, 0)` for one axis"))
         }
-        ("shape", None) => habit(&shown, span, format!("write `shape({spelled})`, or `shape({spelled}, 0)` for one axis")),
-        ("size" | "length", _) => habit(&shown, span, format!("write `len({spelled})`; for more axes multiply `shape({spelled}, k)`")),
+        ("size" | "length", _) => habit(
+            &shown,
+            span,
+            format!("write `len({spelled})`; for more axes multiply `shape({spelled}, k)`"),
+        ),
         ("T", _) => habit(
             &shown,
             span,
-            format!("read the element the other way round: `{spelled}[j, i]`; there are no transposed views yet"),
+            format!(
+                "read the element the other way round: `{spelled}[j, i]`; there are no transposed views yet"
+            ),
         ),
-        ("dtype" | "ndim", _) => habit(&shown, span, "types and ranks are known from the call; declare them: `x: [f64; n, m]`"),
-        ("real" | "imag", _) => habit(&shown, span, "there are no complex numbers yet; keep the two parts in two floats"),
-        _ => Diagnostic::error(format!("{shown}: only tuples have fields, and they are numbers"), span, "not a field")
-            .help("write `t.0`, `t.1` for the parts of a tuple"),
+        ("dtype" | "ndim", _) => {
+            habit(&shown, span, "types and ranks are known from the call; declare them: `x: [f64; n, m]`")
+        }
+        ("real" | "imag", _) => {
+            habit(&shown, span, "there are no complex numbers yet; keep the two parts in two floats")
+        }
+        _ => Diagnostic::error(
+            format!("{shown}: only tuples have fields, and they are numbers"),
+            span,
+            "not a field",
+        )
+        .help("write `t.0`, `t.1` for the parts of a tuple"),
     }
 }
 

@@ -113,7 +113,9 @@ pub fn resolve_entry(
     let mut known_consts = HashMap::new();
     if let Some(earlier) = earlier {
         let own: HashSet<String> = funcs.iter().map(|func| func.name.text.clone()).collect();
-        funcs.extend(earlier.funcs.iter().map(|func| &func.ast).filter(|func| !own.contains(&func.name.text)).cloned());
+        funcs.extend(
+            earlier.funcs.iter().map(|func| &func.ast).filter(|func| !own.contains(&func.name.text)).cloned(),
+        );
         let own: HashSet<&str> = consts.iter().map(|item| item.name.text.as_str()).collect();
         known_consts.extend(
             earlier
@@ -148,12 +150,9 @@ pub fn resolve_entry(
 
     let order = call_order(&funcs, &facts, &mut found);
     for index in order {
-        let (draws, prints) = facts[index]
-            .calls
-            .iter()
-            .fold((false, false), |(draws, prints), call| {
-                (draws || facts[call.callee].draws, prints || facts[call.callee].prints)
-            });
+        let (draws, prints) = facts[index].calls.iter().fold((false, false), |(draws, prints), call| {
+            (draws || facts[call.callee].draws, prints || facts[call.callee].prints)
+        });
         facts[index].draws |= draws;
         facts[index].prints |= prints;
     }
@@ -195,15 +194,23 @@ fn function_table(funcs: &[ast::Func], found: &mut Vec<Diagnostic>) -> HashMap<S
         let name = &func.name;
         if Scalar::from_name(&name.text).is_some() {
             found.push(
-                Diagnostic::error(format!("`{}` is the name of a type", name.text), name.span, "cannot name a function")
-                    .help("choose another name"),
+                Diagnostic::error(
+                    format!("`{}` is the name of a type", name.text),
+                    name.span,
+                    "cannot name a function",
+                )
+                .help("choose another name"),
             );
         } else if let Some(first) = table.get(&name.text).copied() {
             let first: &ast::Func = &funcs[first as usize];
             found.push(
-                Diagnostic::error(format!("two functions have the name `{}`", name.text), name.span, "the second one")
-                    .with(first.name.span, "the first one")
-                    .help("rename one of them; a function without types takes arguments of any type"),
+                Diagnostic::error(
+                    format!("two functions have the name `{}`", name.text),
+                    name.span,
+                    "the second one",
+                )
+                .with(first.name.span, "the first one")
+                .help("rename one of them; a function without types takes arguments of any type"),
             );
         } else {
             table.insert(name.text.clone(), index as u32);
@@ -217,16 +224,21 @@ fn evaluate_constants(
     mut known: HashMap<String, Constant>,
     found: &mut Vec<Diagnostic>,
 ) -> HashMap<String, Constant> {
-    let later: HashMap<String, Span> = items.iter().map(|item| (item.name.text.clone(), item.name.span)).collect();
+    let later: HashMap<String, Span> =
+        items.iter().map(|item| (item.name.text.clone(), item.name.span)).collect();
     let mut failed: HashSet<String> = HashSet::new();
     let mut seen: HashMap<String, Span> = HashMap::new();
     for item in items {
         let name = item.name.text.clone();
         if let Some(first) = seen.insert(name.clone(), item.name.span) {
             found.push(
-                Diagnostic::error(format!("two constants have the name `{name}`"), item.name.span, "the second one")
-                    .with(first, "the first one")
-                    .help("rename one of them"),
+                Diagnostic::error(
+                    format!("two constants have the name `{name}`"),
+                    item.name.span,
+                    "the second one",
+                )
+                .with(first, "the first one")
+                .help("rename one of them"),
             );
             continue;
         }
@@ -240,9 +252,12 @@ fn evaluate_constants(
             if failed.contains(text) {
                 return Err(None);
             }
-            let missing = Diagnostic::error(format!("`{text}` is not a constant"), item.span, "not known here");
-            Err(Some(match later.get(text) {
-                Some(span) => missing.with(*span, "declared here").help("declare it above: constants are evaluated in order"),
+            let missing =
+                Diagnostic::error(format!("`{text}` is not a constant"), item.span, "not known here");
+            Err(constant::failure(match later.get(text) {
+                Some(span) => missing
+                    .with(*span, "declared here")
+                    .help("declare it above: constants are evaluated in order"),
                 None => missing.help("constants are made of numbers, operators and other constants"),
             }))
         });
@@ -252,7 +267,7 @@ fn evaluate_constants(
                 ast::TypeExprKind::Name(text) if Scalar::from_name(text).is_some() => {
                     let scalar = Scalar::from_name(text).unwrap_or(Scalar::F64);
                     constant::convert(value, scalar, false).ok_or_else(|| {
-                        Some(
+                        constant::failure(
                             Diagnostic::error(
                                 format!("the value of `{name}` does not fit {scalar}"),
                                 item.value.span,
@@ -262,7 +277,7 @@ fn evaluate_constants(
                         )
                     })
                 }
-                _ => Err(Some(
+                _ => Err(constant::failure(
                     Diagnostic::error("a constant is a number", ty.span, "not the type of a number")
                         .help("write one of bool, i32, i64, u32, u64, f32, f64, or leave the type out"),
                 )),
@@ -273,7 +288,7 @@ fn evaluate_constants(
                 known.insert(name, Constant { value });
             }
             Err(diagnostic) => {
-                found.extend(diagnostic);
+                found.extend(diagnostic.map(|diagnostic| *diagnostic));
                 failed.insert(name.clone());
                 // stays known, so that its uses are not reported again
                 known.insert(name, Constant { value: constant::Value::Int(0, None) });
@@ -335,7 +350,9 @@ fn last_touches(stmts: &[ast::Stmt]) -> HashMap<String, usize> {
             }
         };
         visit::stmt(stmt, &mut |node| match node {
-            Node::Stmt(ast::Stmt { kind: ast::StmtKind::Assign { targets, .. }, .. }) => targets.iter().for_each(&mut touch),
+            Node::Stmt(ast::Stmt { kind: ast::StmtKind::Assign { targets, .. }, .. }) => {
+                targets.iter().for_each(&mut touch)
+            }
             Node::Expr(ast::Expr { kind: ast::ExprKind::Call { args, keywords, .. }, .. }) => {
                 args.iter().chain(keywords.iter().map(|(_, arg)| arg)).for_each(&mut touch)
             }
@@ -355,7 +372,7 @@ fn call_order(funcs: &[ast::Func], facts: &[Facts], found: &mut Vec<Diagnostic>)
     }
     let mut marks = vec![Mark::New; funcs.len()];
     let mut order = Vec::with_capacity(funcs.len());
-    let mut reported = 0;
+    let mut reported = HashSet::new();
     for start in 0..funcs.len() {
         if marks[start] != Mark::New {
             continue;
@@ -377,12 +394,14 @@ fn call_order(funcs: &[ast::Func], facts: &[Facts], found: &mut Vec<Diagnostic>)
                     path.push((call.callee, 0));
                 }
                 Mark::Open => {
-                    reported += 1;
-                    if reported > 10 {
+                    if reported.len() >= 10
+                        || !reported.insert((path.last().map(|(func, _)| *func), call.callee))
+                    {
                         continue;
                     }
                     let from = path.iter().position(|(func, _)| *func == call.callee).unwrap_or(0);
-                    let cycle: Vec<&str> = path[from..].iter().map(|(func, _)| funcs[*func].name.text.as_str()).collect();
+                    let cycle: Vec<&str> =
+                        path[from..].iter().map(|(func, _)| funcs[*func].name.text.as_str()).collect();
                     found.push(recursion(&cycle, call.span, funcs[call.callee].name.span));
                 }
             }
@@ -530,11 +549,15 @@ impl<'a, 'n> Body<'a, 'n> {
             match annotation.name.text.as_str() {
                 "fast" => self.no_arguments(annotation),
                 "vectorize" => self.report(
-                    Diagnostic::error("functions over whole arrays are not there yet", annotation.span, "`@vectorize` before `fn`")
-                        .help(format!(
-                            "call it in a loop: `@vectorize for i in 0..len(x) {{ y[i] = {}(x[i]) }}`",
-                            func.name.text
-                        )),
+                    Diagnostic::error(
+                        "functions over whole arrays are not there yet",
+                        annotation.span,
+                        "`@vectorize` before `fn`",
+                    )
+                    .help(format!(
+                        "call it in a loop: `@vectorize for i in 0..len(x) {{ y[i] = {}(x[i]) }}`",
+                        func.name.text
+                    )),
                 ),
                 "parallel" | "unique" => self.report(
                     Diagnostic::error(
@@ -579,7 +602,9 @@ impl<'a, 'n> Body<'a, 'n> {
         }
         // size variables: bound by the leftmost plain occurrence
         let mut shifted: Vec<&'a ast::Name> = Vec::new();
-        for (param, dims) in func.params.iter().filter_map(|param| Some((param, dims_of(param.ty.as_ref()?)?))) {
+        for (param, dims) in
+            func.params.iter().filter_map(|param| Some((param, dims_of(param.ty.as_ref()?)?)))
+        {
             for dim in dims {
                 let Some(name) = dim.name.as_ref().filter(|name| name.text != "_") else { continue };
                 if let Some(other) = func.params.iter().find(|other| other.name.text == name.text) {
@@ -599,7 +624,9 @@ impl<'a, 'n> Body<'a, 'n> {
                         );
                     }
                 } else if dim.offset == 0 {
-                    self.scopes[0].entry(&name.text).or_insert(Binding { bound: Bound::Size, span: name.span });
+                    self.scopes[0]
+                        .entry(&name.text)
+                        .or_insert(Binding { bound: Bound::Size, span: name.span });
                 } else {
                     shifted.push(name);
                 }
@@ -613,7 +640,10 @@ impl<'a, 'n> Body<'a, 'n> {
                         name.span,
                         "only known with something added",
                     )
-                    .help(format!("add a parameter `{0}: i64`, or an array with the plain size `{0}`", name.text)),
+                    .help(format!(
+                        "add a parameter `{0}: i64`, or an array with the plain size `{0}`",
+                        name.text
+                    )),
                 );
                 self.scopes[0].insert(&name.text, Binding { bound: Bound::Size, span: name.span });
             }
@@ -634,7 +664,10 @@ impl<'a, 'n> Body<'a, 'n> {
                         if !is_size {
                             self.report(
                                 Diagnostic::error(
-                                    format!("the size `{}` is also a parameter, so that must be i64", name.text),
+                                    format!(
+                                        "the size `{}` is also a parameter, so that must be i64",
+                                        name.text
+                                    ),
                                     name.span,
                                     "a size of the result",
                                 )
@@ -662,8 +695,12 @@ impl<'a, 'n> Body<'a, 'n> {
                 match &elem.kind {
                     ast::TypeExprKind::Name(name) => self.type_name(name, elem.span, place),
                     _ => self.report(
-                        Diagnostic::error("the elements of an array are numbers", elem.span, "not the type of a number")
-                            .help("write more sizes for more dimensions: `[f64; n, m]`"),
+                        Diagnostic::error(
+                            "the elements of an array are numbers",
+                            elem.span,
+                            "not the type of a number",
+                        )
+                        .help("write more sizes for more dimensions: `[f64; n, m]`"),
                     ),
                 }
                 if dims.is_empty() || dims.len() > MAX_RANK {
@@ -679,13 +716,18 @@ impl<'a, 'n> Body<'a, 'n> {
                 for dim in dims {
                     if dim.name.is_none() && dim.offset < 0 {
                         self.report(
-                            Diagnostic::error("a size cannot be negative", dim.span, "below 0").help("write a name, a number or `_`"),
+                            Diagnostic::error("a size cannot be negative", dim.span, "below 0")
+                                .help("write a name, a number or `_`"),
                         );
                     }
                     if place == TypePlace::Local && dim.name.as_ref().is_none_or(|name| name.text != "_") {
                         self.report(
-                            Diagnostic::error("sizes of variables are not checked yet", dim.span, "would not be checked")
-                                .help("write `_` here; the size is the value's"),
+                            Diagnostic::error(
+                                "sizes of variables are not checked yet",
+                                dim.span,
+                                "would not be checked",
+                            )
+                            .help("write `_` here; the size is the value's"),
                         );
                     }
                 }
@@ -694,8 +736,12 @@ impl<'a, 'n> Body<'a, 'n> {
                 for item in items {
                     if place == TypePlace::Param && matches!(item.kind, ast::TypeExprKind::Array { .. }) {
                         self.report(
-                            Diagnostic::error("arrays cannot be passed inside a tuple", item.span, "an array in a tuple")
-                                .help("make it a parameter of its own"),
+                            Diagnostic::error(
+                                "arrays cannot be passed inside a tuple",
+                                item.span,
+                                "an array in a tuple",
+                            )
+                            .help("make it a parameter of its own"),
                         );
                     } else {
                         self.type_expr(item, place);
@@ -713,7 +759,10 @@ impl<'a, 'n> Body<'a, 'n> {
         if let Some(kiln) = habits::type_name(name) {
             self.report(unknown(format!("there is no type `{name}`")).help(format!("write `{kiln}`")));
         } else if name.to_lowercase().starts_with("complex") {
-            self.report(unknown("complex numbers are not there yet".into()).help("pass the two parts as two floats or arrays"));
+            self.report(
+                unknown("complex numbers are not there yet".into())
+                    .help("pass the two parts as two floats or arrays"),
+            );
         } else if name == "rng" {
             self.report(
                 unknown("a random stream cannot be passed or returned".into())
@@ -726,11 +775,16 @@ impl<'a, 'n> Body<'a, 'n> {
                 }
                 TypePlace::Result | TypePlace::Local if self.type_vars.contains(name) => {}
                 TypePlace::Result => self.report(
-                    Diagnostic::error(format!("the type `{name}` occurs only in the result"), span, "no argument decides it")
-                        .help("write a type, or leave the result's type out"),
+                    Diagnostic::error(
+                        format!("the type `{name}` occurs only in the result"),
+                        span,
+                        "no argument decides it",
+                    )
+                    .help("write a type, or leave the result's type out"),
                 ),
                 TypePlace::Local => self.report(
-                    unknown(format!("there is no type `{name}`")).help("only type variables of the parameters are known here"),
+                    unknown(format!("there is no type `{name}`"))
+                        .help("only type variables of the parameters are known here"),
                 ),
             }
         } else {
@@ -774,7 +828,11 @@ impl<'a, 'n> Body<'a, 'n> {
         }
         if self.owner == Owner::Script {
             let bound = |is_var: bool| if is_var { Bound::Var } else { Bound::Let };
-            return self.names.earlier.get(name).map(|is_var| Binding { bound: bound(*is_var), span: Span::default() });
+            return self
+                .names
+                .earlier
+                .get(name)
+                .map(|is_var| Binding { bound: bound(*is_var), span: Span::default() });
         }
         None
     }
@@ -795,7 +853,11 @@ impl<'a, 'n> Body<'a, 'n> {
     }
 
     fn unknown_name(&self, name: &'a str, span: Span) -> Diagnostic {
-        let unknown = Diagnostic::error(format!("`{name}` is not known here"), span, "not a variable, parameter or constant");
+        let unknown = Diagnostic::error(
+            format!("`{name}` is not known here"),
+            span,
+            "not a variable, parameter or constant",
+        );
         if self.header.contains(&name) {
             return Diagnostic::error(
                 format!("`{name}` cannot be used in a range of its own header"),
@@ -832,9 +894,13 @@ impl<'a, 'n> Body<'a, 'n> {
                 return unknown.help("`args` belongs to the script: pass `args.0` as an argument");
             }
         } else if let Some(declared) = self.names.script.get(name) {
-            return Diagnostic::error(format!("`{name}` is used before it is declared"), span, "not known yet")
-                .with(*declared, "declared here")
-                .help("move the declaration up, out of any inner block");
+            return Diagnostic::error(
+                format!("`{name}` is used before it is declared"),
+                span,
+                "not known yet",
+            )
+            .with(*declared, "declared here")
+            .help("move the declaration up, out of any inner block");
         }
         if self.names.suggestions.get() == 0 {
             return unknown;
@@ -919,8 +985,12 @@ impl<'a, 'n> Body<'a, 'n> {
             Time(body) => {
                 if !self.at_top() {
                     self.report(
-                        Diagnostic::error("`time` stands at the top level of a script", stmt.span, "not at the top level")
-                            .help("put it around the call: `time { f(x) }`"),
+                        Diagnostic::error(
+                            "`time` stands at the top level of a script",
+                            stmt.span,
+                            "not at the top level",
+                        )
+                        .help("put it around the call: `time { f(x) }`"),
                     );
                     self.block(body, Tail::Unused);
                 } else {
@@ -936,10 +1006,10 @@ impl<'a, 'n> Body<'a, 'n> {
 
     fn expr_stmt(&mut self, value: &'a ast::Expr, tail: Tail) {
         use ast::ExprKind::*;
-        if self.at_top() {
-            if let Some(("save", args)) = file_call(value) {
-                return self.file_arguments("save", args, 2, value.span);
-            }
+        if self.at_top()
+            && let Some(("save", args)) = file_call(value)
+        {
+            return self.file_arguments("save", args, 2, value.span);
         }
         match &value.kind {
             If { cond, then, otherwise } => {
@@ -962,7 +1032,8 @@ impl<'a, 'n> Body<'a, 'n> {
             _ => {
                 self.expr(value);
                 if tail == Tail::Unused {
-                    let diagnostic = Diagnostic::error("this value is not used", value.span, "computed, then lost");
+                    let diagnostic =
+                        Diagnostic::error("this value is not used", value.span, "computed, then lost");
                     self.report(match &value.kind {
                         Compare(operands, ops) if ops.as_slice() == [ast::CompareOp::Eq] => diagnostic.help(format!(
                             "to assign, write `{} = {}`",
@@ -1034,13 +1105,18 @@ impl<'a, 'n> Body<'a, 'n> {
                 let Some(binding) = self.binding(name) else {
                     if self.names.consts.contains_key(name) {
                         return self.report(
-                            Diagnostic::error(format!("`{name}` is a constant"), target.span, "cannot be assigned")
-                                .help(format!("keep what changes in a variable: `var x = {name}`")),
+                            Diagnostic::error(
+                                format!("`{name}` is a constant"),
+                                target.span,
+                                "cannot be assigned",
+                            )
+                            .help(format!("keep what changes in a variable: `var x = {name}`")),
                         );
                     }
                     let diagnostic = self.unknown_name(name, target.span);
                     let declare = format!("to declare it, write `var {name} = …`");
-                    let diagnostic = if diagnostic.helps.iter().any(|help| help.contains("declare it first")) {
+                    let diagnostic = if diagnostic.helps.iter().any(|help| help.contains("declare it first"))
+                    {
                         Diagnostic { helps: vec![declare], ..diagnostic }
                     } else {
                         diagnostic
@@ -1050,16 +1126,25 @@ impl<'a, 'n> Body<'a, 'n> {
                 let (what, help) = match binding.bound {
                     Bound::Var => return,
                     Bound::Let => ("bound with `let`", format!("declare it with `var {name} = …`")),
-                    Bound::Param => ("a parameter", format!("copy it first: `var x = {name}`, or `var {name} = {name}`")),
+                    Bound::Param => {
+                        ("a parameter", format!("copy it first: `var {name} = {name}` hides the parameter"))
+                    }
                     Bound::MutParam => (
                         "a parameter",
-                        format!("write its elements: `{name}[i] = …`; `mut` arrays cannot be exchanged for others"),
+                        format!(
+                            "write its elements: `{name}[i] = …`; `mut` arrays cannot be exchanged for others"
+                        ),
                     ),
                     Bound::Size => ("a size", "sizes never change; copy it: `var k = …`".to_string()),
-                    Bound::Index => ("a loop's index", format!("use a `while` loop, or copy it: `var k = {name}`")),
+                    Bound::Index => {
+                        ("a loop's index", format!("use a `while` loop, or copy it: `var k = {name}`"))
+                    }
                 };
-                let mut diagnostic =
-                    Diagnostic::error(format!("`{name}` is {what} and cannot be assigned"), target.span, "assigned here");
+                let mut diagnostic = Diagnostic::error(
+                    format!("`{name}` is {what} and cannot be assigned"),
+                    target.span,
+                    "assigned here",
+                );
                 if binding.span != Span::default() {
                     diagnostic = diagnostic.with(binding.span, "declared here");
                 }
@@ -1070,20 +1155,32 @@ impl<'a, 'n> Body<'a, 'n> {
                     Name(name) => self.name(name, base.span),
                     Error => {}
                     _ => self.report(
-                        Diagnostic::error("only elements of a named array can be assigned", base.span, "not a name")
-                            .help("bind the array first: `var a = …`, then `a[i] = …`"),
+                        Diagnostic::error(
+                            "only elements of a named array can be assigned",
+                            base.span,
+                            "not a name",
+                        )
+                        .help("bind the array first: `var a = …`, then `a[i] = …`"),
                     ),
                 }
                 self.indices(base, indices);
             }
-            Field(base, field) if field.text.starts_with(|first: char| first.is_ascii_digit()) => self.report(
-                Diagnostic::error("a part of a tuple cannot be assigned", target.span, "part of a tuple")
-                    .help(format!("assign the whole: `{0} = (…, …)`, or bind the parts: `var a, b = {0}`", spell::expr(base))),
-            ),
+            Field(base, field) if field.text.starts_with(|first: char| first.is_ascii_digit()) => self
+                .report(
+                    Diagnostic::error("a part of a tuple cannot be assigned", target.span, "part of a tuple")
+                        .help(format!(
+                            "assign the whole: `{0} = (…, …)`, or bind the parts: `var a, b = {0}`",
+                            spell::expr(base)
+                        )),
+                ),
             Error => {}
             _ => self.report(
-                Diagnostic::error("this cannot be assigned", target.span, "neither a variable nor an element of an array")
-                    .help("assign a variable: `x = …`, or an element: `a[i] = …`"),
+                Diagnostic::error(
+                    "this cannot be assigned",
+                    target.span,
+                    "neither a variable nor an element of an array",
+                )
+                .help("assign a variable: `x = …`, or an element: `a[i] = …`"),
             ),
         }
     }
@@ -1096,9 +1193,13 @@ impl<'a, 'n> Body<'a, 'n> {
         {
             let (name, header) = (if marks.vectorize { "vectorize" } else { "parallel" }, outer.span);
             self.report(
-                Diagnostic::error(format!("`@{name}` cannot stand inside a `@vectorize` loop"), span, "already runs in lanes")
-                    .with(header, "this loop runs in lanes")
-                    .help("remove the inner annotation, or move `@vectorize` to the inner loop"),
+                Diagnostic::error(
+                    format!("`@{name}` cannot stand inside a `@vectorize` loop"),
+                    span,
+                    "already runs in lanes",
+                )
+                .with(header, "this loop runs in lanes")
+                .help("remove the inner annotation, or move `@vectorize` to the inner loop"),
             );
         }
         self.loops.push(Loop { kind, annotated: marks.is_annotated(), vectorize: marks.vectorize, span });
@@ -1185,7 +1286,12 @@ impl<'a, 'n> Body<'a, 'n> {
             let name = annotation.name.text.as_str();
             if name != "unique" && seen.contains(&name) {
                 self.report(
-                    Diagnostic::error(format!("`@{name}` is written twice"), annotation.span, "the second one").help("remove it"),
+                    Diagnostic::error(
+                        format!("`@{name}` is written twice"),
+                        annotation.span,
+                        "the second one",
+                    )
+                    .help("remove it"),
                 );
             }
             seen.push(name);
@@ -1197,8 +1303,12 @@ impl<'a, 'n> Body<'a, 'n> {
                     match annotation.args.as_slice() {
                         [ast::Expr { kind: ast::ExprKind::Name(array), span }] => self.name(array, *span),
                         _ => self.report(
-                            Diagnostic::error("`@unique` names one array of indices", annotation.span, "not one name")
-                                .help("write `@unique(p)` for `y[p[i]] = …`"),
+                            Diagnostic::error(
+                                "`@unique` names one array of indices",
+                                annotation.span,
+                                "not one name",
+                            )
+                            .help("write `@unique(p)` for `y[p[i]] = …`"),
                         ),
                     }
                     continue;
@@ -1214,8 +1324,12 @@ impl<'a, 'n> Body<'a, 'n> {
             && !marks.is_annotated()
         {
             self.report(
-                Diagnostic::error("`@unique` is for annotated loops", annotation.span, "this loop runs in order anyway")
-                    .help("remove it, or write `@parallel` or `@vectorize` as well"),
+                Diagnostic::error(
+                    "`@unique` is for annotated loops",
+                    annotation.span,
+                    "this loop runs in order anyway",
+                )
+                .help("remove it, or write `@parallel` or `@vectorize` as well"),
             );
         }
         marks
@@ -1233,11 +1347,16 @@ impl<'a, 'n> Body<'a, 'n> {
 
     fn unknown_annotation(&mut self, annotation: &'a ast::Annotation) {
         let name = annotation.name.text.as_str();
-        let unknown = Diagnostic::error(format!("there is no annotation `@{name}`"), annotation.span, "not known");
+        let unknown =
+            Diagnostic::error(format!("there is no annotation `@{name}`"), annotation.span, "not known");
         let diagnostic = match name {
-            "rng" => Diagnostic::error("`@rng` is not there yet", annotation.span, "another random generator")
-                .help("remove it; `rand()` uses Philox4x32-10"),
-            "jit" | "njit" | "compile" | "cuda" | "kernel" => unknown.help("remove it: every function is compiled"),
+            "rng" => {
+                Diagnostic::error("`@rng` is not there yet", annotation.span, "another random generator")
+                    .help("remove it; `rand()` uses Philox4x32-10")
+            }
+            "jit" | "njit" | "compile" | "cuda" | "kernel" => {
+                unknown.help("remove it: every function is compiled")
+            }
             "simd" | "vectorise" | "vector" => unknown.help("write `@vectorize`"),
             "prange" | "threads" | "omp" | "parfor" => unknown.help("write `@parallel`"),
             "fastmath" => unknown.help("write `@fast`"),
@@ -1250,13 +1369,18 @@ impl<'a, 'n> Body<'a, 'n> {
     }
 
     fn annotated_stmt(&mut self, annotations: &'a [ast::Annotation], inner: &'a ast::Stmt, tail: Tail) {
-        let is_block = matches!(&inner.kind, ast::StmtKind::Expr(ast::Expr { kind: ast::ExprKind::Block(_), .. }));
+        let is_block =
+            matches!(&inner.kind, ast::StmtKind::Expr(ast::Expr { kind: ast::ExprKind::Block(_), .. }));
         for annotation in annotations {
             match annotation.name.text.as_str() {
                 "fast" if is_block => self.no_arguments(annotation),
                 "fast" => self.report(
-                    Diagnostic::error("`@fast` stands before a loop, a function or a block", annotation.span, "none follows")
-                        .help("write `@fast { … }`"),
+                    Diagnostic::error(
+                        "`@fast` stands before a loop, a function or a block",
+                        annotation.span,
+                        "none follows",
+                    )
+                    .help("write `@fast { … }`"),
                 ),
                 "parallel" | "vectorize" | "unique" => {
                     let name = &annotation.name.text;
@@ -1266,7 +1390,9 @@ impl<'a, 'n> Body<'a, 'n> {
                         "no `for` follows",
                     );
                     self.report(match inner.kind {
-                        ast::StmtKind::While { .. } => diagnostic.help("the number of iterations must be known: write `for i in 0..n`"),
+                        ast::StmtKind::While { .. } => {
+                            diagnostic.help("the number of iterations must be known: write `for i in 0..n`")
+                        }
                         _ => diagnostic.help(format!("move it: `@{name} for i in 0..n {{ … }}`")),
                     });
                 }
@@ -1274,7 +1400,9 @@ impl<'a, 'n> Body<'a, 'n> {
             }
         }
         match &inner.kind {
-            ast::StmtKind::Expr(ast::Expr { kind: ast::ExprKind::Block(body), .. }) => self.block(body, Tail::Unused),
+            ast::StmtKind::Expr(ast::Expr { kind: ast::ExprKind::Block(body), .. }) => {
+                self.block(body, Tail::Unused)
+            }
             _ => self.stmt(inner, tail),
         }
     }
@@ -1292,8 +1420,12 @@ impl<'a, 'n> Body<'a, 'n> {
         match &expr.kind {
             Int(_) | Float(_) | Bool(_) | Error => {}
             Str(_) => self.report(
-                Diagnostic::error("text stands only in `print`, `load` and `save`", expr.span, "text is not a value")
-                    .help("print it: `print(\"…\", x)`"),
+                Diagnostic::error(
+                    "text stands only in `print`, `load` and `save`",
+                    expr.span,
+                    "text is not a value",
+                )
+                .help("print it: `print(\"…\", x)`"),
             ),
             Name(name) => self.name(name, expr.span),
             Unary(_, operand) => self.expr(operand),
@@ -1301,11 +1433,17 @@ impl<'a, 'n> Body<'a, 'n> {
                 self.expr(left);
                 self.expr(right);
                 if *op == ast::BinaryOp::MatMul {
-                    self.later("the product `@` of arrays", expr.span, builtins::later("matmul").unwrap_or_default());
+                    self.later(
+                        "the product `@` of arrays",
+                        expr.span,
+                        builtins::later("matmul").unwrap_or_default(),
+                    );
                 }
             }
             Compare(operands, _) => self.exprs(operands),
-            Call { callee, args, keywords, generator } => self.call(expr, callee, args, keywords, generator.as_deref()),
+            Call { callee, args, keywords, generator } => {
+                self.call(expr, callee, args, keywords, generator.as_deref())
+            }
             Index(base, indices) => {
                 if let Field(array, field) = &base.kind
                     && !field.text.starts_with(|first: char| first.is_ascii_digit())
@@ -1327,8 +1465,12 @@ impl<'a, 'n> Body<'a, 'n> {
             }
             Tuple(items) | List(items) => self.exprs(items),
             Range { .. } => self.report(
-                Diagnostic::error("a range stands only in `for` and in generators", expr.span, "a range is not a value")
-                    .help("for numbers in an array write `arange(lo, hi)`"),
+                Diagnostic::error(
+                    "a range stands only in `for` and in generators",
+                    expr.span,
+                    "a range is not a value",
+                )
+                .help("for numbers in an array write `arange(lo, hi)`"),
             ),
             If { cond, then, otherwise } => {
                 self.expr(cond);
@@ -1336,8 +1478,12 @@ impl<'a, 'n> Body<'a, 'n> {
                 match otherwise {
                     Some(otherwise) => self.block(otherwise, Tail::Value),
                     None => self.report(
-                        Diagnostic::error("this `if` is used as a value, but has no `else`", expr.span, "no value if it is false")
-                            .help("add `else { … }`"),
+                        Diagnostic::error(
+                            "this `if` is used as a value, but has no `else`",
+                            expr.span,
+                            "no value if it is false",
+                        )
+                        .help("add `else { … }`"),
                     ),
                 }
             }
@@ -1351,7 +1497,8 @@ impl<'a, 'n> Body<'a, 'n> {
                         _ => "n".into(),
                     })
                     .collect();
-                let names: Vec<&str> = generator.indices.iter().map(|index| index.name.text.as_str()).collect();
+                let names: Vec<&str> =
+                    generator.indices.iter().map(|index| index.name.text.as_str()).collect();
                 let ranges: Vec<String> =
                     names.iter().zip(&sizes).map(|(name, size)| format!("{name} in 0..{size}")).collect();
                 let instead = format!(
@@ -1367,7 +1514,8 @@ impl<'a, 'n> Body<'a, 'n> {
 
     fn later(&mut self, what: &str, span: Span, instead: &str) {
         self.report(
-            Diagnostic::error(format!("{what} is not there yet"), span, "planned, not built").help(format!("today: {instead}")),
+            Diagnostic::error(format!("{what} is not there yet"), span, "planned, not built")
+                .help(format!("today: {instead}")),
         );
     }
 
@@ -1387,10 +1535,15 @@ impl<'a, 'n> Body<'a, 'n> {
                 Range { .. } => sliced = true,
                 Unary(ast::UnaryOp::Neg, inner) if matches!(inner.kind, Int(value) if value > 0) => {
                     let array = spell::expr(base);
-                    let size = if axis == 0 { format!("len({array})") } else { format!("shape({array}, {axis})") };
+                    let size =
+                        if axis == 0 { format!("len({array})") } else { format!("shape({array}, {axis})") };
                     self.report(
-                        Diagnostic::error("a negative index is always out of range", index.span, "counts from the end only in Python")
-                            .help(format!("write `{array}[{size} - {}]`", spell::expr(inner))),
+                        Diagnostic::error(
+                            "a negative index is always out of range",
+                            index.span,
+                            "counts from the end only in Python",
+                        )
+                        .help(format!("write `{array}[{size} - {}]`", spell::expr(inner))),
                     );
                 }
                 _ => self.expr(index),
@@ -1398,7 +1551,10 @@ impl<'a, 'n> Body<'a, 'n> {
         }
         if sliced {
             let array = spell::expr(base);
-            let span = indices.first().zip(indices.last()).map_or(base.span, |(first, last)| first.span.to(last.span));
+            let span = indices
+                .first()
+                .zip(indices.last())
+                .map_or(base.span, |(first, last)| first.span.to(last.span));
             self.later(
                 "a slice",
                 span,
@@ -1426,8 +1582,12 @@ impl<'a, 'n> Body<'a, 'n> {
             Error => return,
             _ => {
                 return self.report(
-                    Diagnostic::error("only functions can be called", callee.span, "not the name of a function")
-                        .help("for an element of an array write `a[i]`"),
+                    Diagnostic::error(
+                        "only functions can be called",
+                        callee.span,
+                        "not the name of a function",
+                    )
+                    .help("for an element of an array write `a[i]`"),
                 );
             }
         };
@@ -1437,8 +1597,12 @@ impl<'a, 'n> Body<'a, 'n> {
             self.facts.calls.push(CallFact { callee: index, span: expr.span, annotated });
             if generator.is_some() {
                 return self.report(
-                    Diagnostic::error(format!("`{name}` does not take a generator"), expr.span, "a generator is passed")
-                        .help("generators go to sum, prod, min, max, mean, any, all, argmin and argmax"),
+                    Diagnostic::error(
+                        format!("`{name}` does not take a generator"),
+                        expr.span,
+                        "a generator is passed",
+                    )
+                    .help("generators go to sum, prod, min, max, mean, any, all, argmin and argmax"),
                 );
             }
             let params: Vec<&str> = func.params.iter().map(|param| param.name.text.as_str()).collect();
@@ -1449,8 +1613,12 @@ impl<'a, 'n> Body<'a, 'n> {
         if self.is_type(name) {
             if args.len() != 1 || !keywords.is_empty() || generator.is_some() {
                 self.report(
-                    Diagnostic::error(format!("`{name}` converts one number"), expr.span, format!("{} given", args.len()))
-                        .help(format!("write `{name}(x)`")),
+                    Diagnostic::error(
+                        format!("`{name}` converts one number"),
+                        expr.span,
+                        format!("{} given", args.len()),
+                    )
+                    .help(format!("write `{name}(x)`")),
                 );
             }
             return self.exprs(args);
@@ -1488,7 +1656,9 @@ impl<'a, 'n> Body<'a, 'n> {
         }
         self.names.suggestions.set(self.names.suggestions.get() - 1);
         let own = self.names.funcs.keys().map(String::as_str);
-        let known = own.chain(builtins::BUILTINS.iter().map(|row| row.name)).chain(Scalar::ALL.iter().map(|scalar| scalar.name()));
+        let known = own
+            .chain(builtins::BUILTINS.iter().map(|row| row.name))
+            .chain(Scalar::ALL.iter().map(|scalar| scalar.name()));
         match habits::nearest(name, known) {
             Some(near) => unknown.help(format!("did you mean `{near}`?")),
             None => unknown.help(format!("define it: `fn {name}(…) {{ … }}`")),
@@ -1531,30 +1701,45 @@ impl<'a, 'n> Body<'a, 'n> {
         for (keyword, _) in keywords {
             match params.iter().position(|param| *param == keyword.text) {
                 Some(index) if given[index] => self.report(locate(
-                    Diagnostic::error(format!("the argument `{}` is given twice", keyword.text), keyword.span, "the second time")
-                        .help("remove one of them"),
+                    Diagnostic::error(
+                        format!("the argument `{}` is given twice", keyword.text),
+                        keyword.span,
+                        "the second time",
+                    )
+                    .help("remove one of them"),
                 )),
                 Some(index) => given[index] = true,
                 None => {
                     let near = habits::nearest(&keyword.text, params.iter().copied());
                     self.report(locate(
-                        Diagnostic::error(format!("`{name}` has no parameter `{}`", keyword.text), keyword.span, "not known").help(
-                            match near {
-                                Some(near) => format!("did you mean `{near}`?"),
-                                None => format!("its parameters are: {}", params.join(", ")),
-                            },
-                        ),
+                        Diagnostic::error(
+                            format!("`{name}` has no parameter `{}`", keyword.text),
+                            keyword.span,
+                            "not known",
+                        )
+                        .help(match near {
+                            Some(near) => format!("did you mean `{near}`?"),
+                            None => format!("its parameters are: {}", params.join(", ")),
+                        }),
                     ));
                     return;
                 }
             }
         }
-        let missing: Vec<String> =
-            params.iter().zip(&given).filter(|(_, given)| !**given).map(|(param, _)| format!("`{param}`")).collect();
+        let missing: Vec<String> = params
+            .iter()
+            .zip(&given)
+            .filter(|(_, given)| !**given)
+            .map(|(param, _)| format!("`{param}`"))
+            .collect();
         if !missing.is_empty() {
             self.report(locate(
-                Diagnostic::error(format!("`{name}` needs {} more: {}", missing.len(), missing.join(", ")), span, "arguments are missing")
-                    .help(format!("write `{name}({})`", params.join(", "))),
+                Diagnostic::error(
+                    format!("`{name}` needs {} more: {}", missing.len(), missing.join(", ")),
+                    span,
+                    "arguments are missing",
+                )
+                .help(format!("write `{name}({})`", params.join(", "))),
             ));
         }
     }
@@ -1573,8 +1758,12 @@ impl<'a, 'n> Body<'a, 'n> {
         if let Some(generator) = generator {
             if !matches!(builtin.kind, Kind::Reduce(_) | Kind::Extreme(..)) {
                 return self.report(
-                    Diagnostic::error(format!("`{name}` does not take a generator"), expr.span, "a generator is passed")
-                        .help("generators go to sum, prod, min, max, mean, any, all, argmin and argmax"),
+                    Diagnostic::error(
+                        format!("`{name}` does not take a generator"),
+                        expr.span,
+                        "a generator is passed",
+                    )
+                    .help("generators go to sum, prod, min, max, mean, any, all, argmin and argmax"),
                 );
             }
             return self.generator(generator, expr.span);
@@ -1588,8 +1777,12 @@ impl<'a, 'n> Body<'a, 'n> {
                 }
                 "dtype" | "type" => {
                     return self.report(
-                        Diagnostic::error(format!("`{name}` takes the element type first"), keyword.span, "not a keyword")
-                            .help(format!("write `{name}(f32, …)`")),
+                        Diagnostic::error(
+                            format!("`{name}` takes the element type first"),
+                            keyword.span,
+                            "not a keyword",
+                        )
+                        .help(format!("write `{name}(f32, …)`")),
                     );
                 }
                 _ => {}
@@ -1618,8 +1811,12 @@ impl<'a, 'n> Body<'a, 'n> {
                 for (keyword, value) in keywords {
                     if !matches!(keyword.text.as_str(), "sep" | "end") || !matches!(value.kind, Str(_)) {
                         self.report(
-                            Diagnostic::error("`print` takes only the keywords `sep` and `end`, with text", keyword.span, "not known")
-                                .help("write `print(x, y, sep=\", \", end=\"\")`"),
+                            Diagnostic::error(
+                                "`print` takes only the keywords `sep` and `end`, with text",
+                                keyword.span,
+                                "not known",
+                            )
+                            .help("write `print(x, y, sep=\", \", end=\"\")`"),
                         );
                     }
                 }
@@ -1639,7 +1836,8 @@ impl<'a, 'n> Body<'a, 'n> {
                 return self.report(diagnostic.help(help));
             }
             Kind::Rand => {
-                let streams = args.iter().filter(|arg| !matches!(&arg.kind, Name(text) if self.is_type(text))).count();
+                let streams =
+                    args.iter().filter(|arg| !matches!(&arg.kind, Name(text) if self.is_type(text))).count();
                 self.facts.draws |= streams == 0;
             }
             Kind::RandInt => self.facts.draws |= args.len() <= 2,
@@ -1666,13 +1864,27 @@ impl<'a, 'n> Body<'a, 'n> {
             matches!(builtin.kind, Kind::Zeros | Kind::Ones),
         ) {
             return self.report(
-                Diagnostic::error(format!("`{name}` takes its sizes one by one"), args[0].span, "a tuple of sizes")
-                    .help(format!("write `{name}({})`", spell::list(sizes))),
+                Diagnostic::error(
+                    format!("`{name}` takes its sizes one by one"),
+                    args[0].span,
+                    "a tuple of sizes",
+                )
+                .help(format!("write `{name}({})`", spell::list(sizes))),
             );
         }
         for arg in args {
             match &arg.kind {
-                Name(text) if self.is_type(text) && matches!(builtin.kind, Kind::Zeros | Kind::Ones | Kind::Full | Kind::Arange | Kind::Linspace | Kind::Rand) => {}
+                Name(text)
+                    if self.is_type(text)
+                        && matches!(
+                            builtin.kind,
+                            Kind::Zeros
+                                | Kind::Ones
+                                | Kind::Full
+                                | Kind::Arange
+                                | Kind::Linspace
+                                | Kind::Rand
+                        ) => {}
                 _ => self.expr(arg),
             }
         }
@@ -1683,8 +1895,12 @@ impl<'a, 'n> Body<'a, 'n> {
         let usage = if wanted == 1 { "let x = load(\"x.npy\")" } else { "save(\"x.npy\", x)" };
         if args.len() != wanted {
             self.report(
-                Diagnostic::error(format!("`{name}` takes {wanted} arguments, {} given", args.len()), span, "here")
-                    .help(format!("write `{usage}`")),
+                Diagnostic::error(
+                    format!("`{name}` takes {wanted} arguments, {} given", args.len()),
+                    span,
+                    "here",
+                )
+                .help(format!("write `{usage}`")),
             );
             return;
         }
@@ -1716,10 +1932,12 @@ impl Marks {
 /// `load(…)` or `save(…)`, with its positional arguments.
 pub(crate) fn file_call(expr: &ast::Expr) -> Option<(&str, &[ast::Expr])> {
     match &expr.kind {
-        ast::ExprKind::Call { callee, args, keywords, generator: None } if keywords.is_empty() => match &callee.kind {
-            ast::ExprKind::Name(name) if name == "load" || name == "save" => Some((name, args)),
-            _ => None,
-        },
+        ast::ExprKind::Call { callee, args, keywords, generator: None } if keywords.is_empty() => {
+            match &callee.kind {
+                ast::ExprKind::Name(name) if name == "load" || name == "save" => Some((name, args)),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }

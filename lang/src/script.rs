@@ -48,7 +48,8 @@ impl ScriptArg {
     /// Reads what was typed.
     pub fn from_text(text: &str) -> ScriptArg {
         let digits = text.replace('_', "");
-        let looks_like_number = text.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '-' | '+' | '.'));
+        let looks_like_number =
+            text.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '-' | '+' | '.'));
         match text {
             "true" => ScriptArg::Bool(true),
             "false" => ScriptArg::Bool(false),
@@ -179,7 +180,8 @@ pub fn script_step(
                 let path = file_name(file, args).map_err(|found| vec![*found])?;
                 return Ok(ScriptStep::Load { name: name.text.clone(), is_var: *is_var, path, span });
             }
-            if let (false, [name], None, ast::ExprKind::Name(of)) = (*is_var, names.as_slice(), ty, &value.kind)
+            if let (false, [name], None, ast::ExprKind::Name(of)) =
+                (*is_var, names.as_slice(), ty, &value.kind)
                 && let Some(var) = vars.iter().rev().find(|var| var.name == *of)
                 && matches!(var.ty, Type::Array { .. })
             {
@@ -204,7 +206,12 @@ pub fn script_step(
     if !presets.is_empty() {
         step = run(checked, &[stmt], vars, args, presets)?;
     }
-    Ok(ScriptStep::Run { program: step.program, inputs: step.inputs, outputs: step.outputs, shown: step.shown })
+    Ok(ScriptStep::Run {
+        program: step.program,
+        inputs: step.inputs,
+        outputs: step.outputs,
+        shown: step.shown,
+    })
 }
 
 type Presets = HashMap<u32, Estimate>;
@@ -266,8 +273,10 @@ fn run(
     specs.run()?;
     let facts = std::mem::take(&mut specs.script_facts);
     let estimates = specs.estimates().clone();
-    let declared = facts.declared.into_iter().map(|(name, ty, is_var)| Output { name, ty, is_var, declares: true });
-    let assigned = facts.assigned.into_iter().map(|(name, ty)| Output { name, ty, is_var: true, declares: false });
+    let declared =
+        facts.declared.into_iter().map(|(name, ty, is_var)| Output { name, ty, is_var, declares: true });
+    let assigned =
+        facts.assigned.into_iter().map(|(name, ty)| Output { name, ty, is_var: true, declares: false });
     Ok(Run {
         outputs: declared.chain(assigned).collect(),
         shown: facts.shown,
@@ -296,9 +305,12 @@ fn presets(
     args: &[ScriptArg],
 ) -> Presets {
     let ast::StmtKind::Bind { is_var: true, names, .. } = &stmt.kind else { return Presets::new() };
-    let open: Vec<&ast::Name> = names.iter().filter(|name| step.estimates.contains_key(&name.span.start)).collect();
+    let open: Vec<&ast::Name> =
+        names.iter().filter(|name| step.estimates.contains_key(&name.span.start)).collect();
     let last = open.iter().filter_map(|name| checked.last_touch.get(&name.text)).max();
-    let Some(last) = last.copied().filter(|last| *last > path[0] || path.len() > 1) else { return Presets::new() };
+    let Some(last) = last.copied().filter(|last| *last > path[0] || path.len() > 1) else {
+        return Presets::new();
+    };
     // from this statement on: the rest of the `time` blocks around it, then the statements below
     let mut below: Vec<&ast::Stmt> = vec![stmt];
     for depth in (1..path.len()).rev() {
@@ -310,7 +322,8 @@ fn presets(
     below.truncate(FURTHEST_STATEMENT);
     let (inputs, mut assigned) = used(&below, vars);
     assigned.fill(true);
-    let body = ScriptBody { stmts: &below, vars: &inputs, assigned: &assigned, args, names: vars, probe: true };
+    let body =
+        ScriptBody { stmts: &below, vars: &inputs, assigned: &assigned, args, names: vars, probe: true };
     let mut specs = specs(checked, body, Presets::new());
     // what is wrong below will be reported when it runs
     let _ = specs.run();
@@ -326,11 +339,11 @@ fn file_name(expr: &ast::Expr, args: &[ScriptArg]) -> Result<String, Box<Diagnos
     match &expr.kind {
         ast::ExprKind::Str(text) => Ok(text.clone()),
         ast::ExprKind::Field(_, field) => {
-            let found = field.text.parse::<usize>().ok().and_then(|index| args.get(index));
-            found.map(ScriptArg::text).ok_or_else(|| {
+            let index = field.text.parse::<usize>().unwrap_or(usize::MAX);
+            args.get(index).map(ScriptArg::text).ok_or_else(|| {
                 Box::new(
                     Diagnostic::error(
-                        format!("the script needs argument {}", field.text),
+                        format!("the script needs argument {}", index.saturating_add(1)),
                         expr.span,
                         format!("{} given", args.len()),
                     )
@@ -339,7 +352,8 @@ fn file_name(expr: &ast::Expr, args: &[ScriptArg]) -> Result<String, Box<Diagnos
             })
         }
         _ => Err(Box::new(
-            Diagnostic::error("the name of a file is a text", expr.span, "not a text").help("write `\"x.npy\"` or `args.0`"),
+            Diagnostic::error("the name of a file is a text", expr.span, "not a text")
+                .help("write `\"x.npy\"` or `args.0`"),
         )),
     }
 }
@@ -354,15 +368,21 @@ fn save(
 ) -> Result<ScriptStep, Vec<Diagnostic>> {
     let refuse = |ty: &Type| {
         Err(vec![
-            Diagnostic::error(format!("`save` writes arrays, found {ty}"), value.span, format!("this is {ty}"))
-                .help("put numbers into an array: `let x = [a, b]`, or print them"),
+            Diagnostic::error(
+                format!("`save` writes arrays, found {ty}"),
+                value.span,
+                format!("this is {ty}"),
+            )
+            .help("put numbers into an array: `let x = [a, b]`, or print them"),
         ])
     };
     if let ast::ExprKind::Name(name) = &value.kind
         && let Some(var) = vars.iter().rev().find(|var| var.name == *name)
     {
         return match &var.ty {
-            Type::Array { .. } => Ok(ScriptStep::Save { path, value: Saved::Variable(owner(var).to_string()), span }),
+            Type::Array { .. } => {
+                Ok(ScriptStep::Save { path, value: Saved::Variable(owner(var).to_string()), span })
+            }
             ty => refuse(ty),
         };
     }
@@ -370,9 +390,11 @@ fn save(
     let run = run(checked, &[&stmt], vars, args, Presets::new())?;
     match (&run.program.funcs[0].result, run.shown) {
         (Type::Tuple(items), true) => match items.last() {
-            Some(Type::Array { .. }) => {
-                Ok(ScriptStep::Save { path, value: Saved::Run { program: run.program, inputs: run.inputs }, span })
-            }
+            Some(Type::Array { .. }) => Ok(ScriptStep::Save {
+                path,
+                value: Saved::Run { program: run.program, inputs: run.inputs },
+                span,
+            }),
             Some(ty) => refuse(ty),
             None => refuse(&Type::Unit),
         },

@@ -419,7 +419,7 @@ pub struct Reduce {
     pub indices: Vec<Index>,
     /// Terms whose filter is false send nothing.
     pub filter: Option<Expr>,
-    /// The term; for sum and mean already of the result's type.
+    /// The term; for sum and mean already of the result's type. Beside a `product`, a constant that only shows type and place.
     pub term: Expr,
     /// `sum(a*b for …)` on floats: the term is this product and goes in fused.
     pub product: Option<(Expr, Expr)>,

@@ -71,7 +71,9 @@ pub fn expr<'a>(expr: &'a ast::Expr, visit: &mut dyn FnMut(Node<'a>)) {
             self::expr(left, visit);
             self::expr(right, visit);
         }
-        Compare(items, _) | Tuple(items) | List(items) => items.iter().for_each(|item| self::expr(item, visit)),
+        Compare(items, _) | Tuple(items) | List(items) => {
+            items.iter().for_each(|item| self::expr(item, visit))
+        }
         Call { callee, args, keywords, generator: inner } => {
             self::expr(callee, visit);
             args.iter().for_each(|arg| self::expr(arg, visit));
@@ -117,7 +119,9 @@ pub fn has_value(expr: &ast::Expr) -> bool {
         }
     }
     match &expr.kind {
-        ast::ExprKind::If { then, otherwise: Some(otherwise), .. } => ends_in_value(then) && ends_in_value(otherwise),
+        ast::ExprKind::If { then, otherwise: Some(otherwise), .. } => {
+            ends_in_value(then) && ends_in_value(otherwise)
+        }
         ast::ExprKind::If { otherwise: None, .. } => false,
         ast::ExprKind::Block(inner) => ends_in_value(inner),
         _ => true,

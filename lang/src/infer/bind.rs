@@ -25,7 +25,11 @@ struct Bound<'a> {
 }
 
 /// Parameter types for a call from the host.
-pub(super) fn entry_params(checked: &Checked, index: usize, args: &[Type]) -> Result<Vec<Type>, Vec<Diagnostic>> {
+pub(super) fn entry_params(
+    checked: &Checked,
+    index: usize,
+    args: &[Type],
+) -> Result<Vec<Type>, Vec<Diagnostic>> {
     let func = &checked.funcs[index].ast;
     if args.len() != func.params.len() {
         return Err(vec![
@@ -44,7 +48,9 @@ pub(super) fn entry_params(checked: &Checked, index: usize, args: &[Type]) -> Re
         .collect();
     match params(func, &args) {
         Ok(Some(types)) => Ok(types),
-        Ok(None) => Err(vec![Diagnostic::error("the types of the arguments are not known", func.name.span, "here")]),
+        Ok(None) => {
+            Err(vec![Diagnostic::error("the types of the arguments are not known", func.name.span, "here")])
+        }
         Err(diagnostic) => Err(vec![*diagnostic]),
     }
 }
@@ -84,7 +90,9 @@ pub(super) fn params(func: &ast::Func, args: &[Arg]) -> Result<Option<Vec<Type>>
 
     // arrays first
     for (param, arg) in pairs() {
-        let Some(ast::TypeExpr { kind: TypeExprKind::Array { elem, dims }, .. }) = &param.ty else { continue };
+        let Some(ast::TypeExpr { kind: TypeExprKind::Array { elem, dims }, .. }) = &param.ty else {
+            continue;
+        };
         let name = &param.name.text;
         let Some(rank) = arg.ty.rank() else {
             return Err(Box::new(
@@ -100,7 +108,11 @@ pub(super) fn params(func: &ast::Func, args: &[Arg]) -> Result<Option<Vec<Type>>
         if rank != dims.len() {
             return Err(Box::new(
                 Diagnostic::error(
-                    format!("`{name}` of `{}` has {} dimensions, but the array passed has {rank}", func.name.text, dims.len()),
+                    format!(
+                        "`{name}` of `{}` has {} dimensions, but the array passed has {rank}",
+                        func.name.text,
+                        dims.len()
+                    ),
                     arg.span,
                     format!("{rank} dimensions"),
                 )
@@ -112,7 +124,10 @@ pub(super) fn params(func: &ast::Func, args: &[Arg]) -> Result<Option<Vec<Type>>
                 }),
             ));
         }
-        let (TypeExprKind::Name(var), Ty::Known(Type::Array { elem: scalar, .. })) = (&elem.kind, &arg.ty) else { continue };
+        let (TypeExprKind::Name(var), Ty::Known(Type::Array { elem: scalar, .. })) = (&elem.kind, &arg.ty)
+        else {
+            continue;
+        };
         if Scalar::from_name(var).is_some() {
             continue;
         }
@@ -160,7 +175,10 @@ pub(super) fn params(func: &ast::Func, args: &[Arg]) -> Result<Option<Vec<Type>>
                         None => {
                             return Err(Box::new(
                                 Diagnostic::error(
-                                    format!("`{var}` is {} from `{}`, but {scalar} from `{}`", first.scalar, first.param, param.name.text),
+                                    format!(
+                                        "`{var}` is {} from `{}`, but {scalar} from `{}`",
+                                        first.scalar, first.param, param.name.text
+                                    ),
                                     arg.span,
                                     format!("this is {scalar}"),
                                 )
@@ -245,7 +263,9 @@ fn variables<'a>(written: &'a ast::TypeExpr, ty: &Ty, out: &mut Vec<(&'a str, Ty
 }
 
 fn filled(written: &ast::TypeExpr, arg: &Ty, vars: &HashMap<&str, Bound<'_>>) -> Type {
-    let scalar = |name: &str| Scalar::from_name(name).or(vars.get(name).map(|bound| bound.scalar)).unwrap_or(Scalar::F64);
+    let scalar = |name: &str| {
+        Scalar::from_name(name).or(vars.get(name).map(|bound| bound.scalar)).unwrap_or(Scalar::F64)
+    };
     match &written.kind {
         TypeExprKind::Name(name) => Type::Scalar(scalar(name)),
         TypeExprKind::Array { elem, dims } => {
@@ -262,7 +282,9 @@ fn filled(written: &ast::TypeExpr, arg: &Ty, vars: &HashMap<&str, Bound<'_>>) ->
         TypeExprKind::Tuple(items) => {
             let parts = arg.parts().unwrap_or_default();
             let part = |index: usize| parts.get(index).cloned().unwrap_or(Ty::Poison);
-            Type::Tuple(items.iter().enumerate().map(|(index, item)| filled(item, &part(index), vars)).collect())
+            Type::Tuple(
+                items.iter().enumerate().map(|(index, item)| filled(item, &part(index), vars)).collect(),
+            )
         }
     }
 }
@@ -296,11 +318,18 @@ fn check(
     let (name, owner) = (&param.name.text, &func.name.text);
     if matches!(ty, Type::Unit | Type::Stream) {
         let (what, help) = match ty {
-            Type::Stream => ("a random stream", "pass a number, and make the stream from it there: `let s = rng(i)`"),
+            Type::Stream => {
+                ("a random stream", "pass a number, and make the stream from it there: `let s = rng(i)`")
+            }
             _ => ("nothing", "a function without a result gives no value to pass on"),
         };
         return Err(Box::new(
-            Diagnostic::error(format!("{what} cannot be passed to `{owner}`"), arg.span, format!("for `{name}`")).help(help),
+            Diagnostic::error(
+                format!("{what} cannot be passed to `{owner}`"),
+                arg.span,
+                format!("for `{name}`"),
+            )
+            .help(help),
         ));
     }
     if accepts(ty, &arg.ty) {
@@ -318,12 +347,20 @@ fn check(
             format!("this is {found}"),
         )
         .with(bound.span, format!("this makes `{var}` {}", bound.scalar)),
-        _ => Diagnostic::error(format!("`{name}` of `{owner}` is {ty}, but {found} is passed"), arg.span, format!("this is {found}"))
-            .with(param.name.span, "declared here"),
+        _ => Diagnostic::error(
+            format!("`{name}` of `{owner}` is {ty}, but {found} is passed"),
+            arg.span,
+            format!("this is {found}"),
+        )
+        .with(param.name.span, "declared here"),
     };
     Err(Box::new(match (ty, &arg.ty) {
-        (Type::Scalar(want), Ty::Known(Type::Scalar(_)) | Ty::Lit(..)) => diagnostic.help(format!("convert it: `{want}(…)`")),
-        (Type::Scalar(_), found) if found.is_array() => diagnostic.help("pass one element: `x[i]`, or call it in a loop over the elements"),
+        (Type::Scalar(want), Ty::Known(Type::Scalar(_)) | Ty::Lit(..)) => {
+            diagnostic.help(format!("convert it: `{want}(…)`"))
+        }
+        (Type::Scalar(_), found) if found.is_array() => {
+            diagnostic.help("pass one element: `x[i]`, or call it in a loop over the elements")
+        }
         (Type::Array { elem, .. }, found) if found.is_array() => {
             diagnostic.note("arrays are never converted on the way into a function").help(format!(
                 "make the array with {elem} elements, or leave the type of `{name}` open: `[T; n]`"

@@ -13,8 +13,8 @@ use crate::diag::Diagnostic;
 use crate::span::Span;
 use crate::spell;
 use crate::tree::{
-    Alloc, BinaryOp, Const, Expr, ExprKind, Index, LocalId, LocalKind, LoopAnnotations, MathFn, Reduce, ReduceKind,
-    StreamMode, UnaryOp,
+    Alloc, BinaryOp, Const, Expr, ExprKind, Index, LocalId, LocalKind, LoopAnnotations, MathFn, Reduce,
+    ReduceKind, StreamMode, UnaryOp,
 };
 use crate::types::{MAX_RANK, Scalar, Type};
 
@@ -43,7 +43,9 @@ impl<'a, 'i> Walk<'a, 'i> {
                         ordered[index] = Some(value);
                     }
                 }
-                let Some(ordered) = ordered.into_iter().collect::<Option<Vec<_>>>() else { return self.poison(span) };
+                let Some(ordered) = ordered.into_iter().collect::<Option<Vec<_>>>() else {
+                    return self.poison(span);
+                };
                 let values = ordered.into_iter().map(|arg| self.expr(arg)).collect();
                 self.math(builtin.name, function, operands, values, span)
             }
@@ -114,17 +116,26 @@ impl<'a, 'i> Walk<'a, 'i> {
                 known(ExprKind::Rng(keys), Type::Stream, span)
             }
             // statements; the resolver has reported others
-            Kind::Print => {
-                self.fail(Diagnostic::error("`print` has no value", span, "used as a value").help("write it on a line of its own"))
-            }
+            Kind::Print => self.fail(
+                Diagnostic::error("`print` has no value", span, "used as a value")
+                    .help("write it on a line of its own"),
+            ),
             Kind::Load | Kind::Save => self.poison(span),
         }
     }
 
     fn usage(&mut self, builtin: &Builtin, given: usize, span: Span) -> Typed {
         self.fail(
-            Diagnostic::error(format!("`{}` does not take {given} argument{}", builtin.name, if given == 1 { "" } else { "s" }), span, "here")
-                .help(format!("write `{}`", builtin.usage)),
+            Diagnostic::error(
+                format!(
+                    "`{}` does not take {given} argument{}",
+                    builtin.name,
+                    if given == 1 { "" } else { "s" }
+                ),
+                span,
+                "here",
+            )
+            .help(format!("write `{}`", builtin.usage)),
         )
     }
 
@@ -167,7 +178,14 @@ impl<'a, 'i> Walk<'a, 'i> {
 
     // ---- on scalars ----
 
-    pub fn math(&mut self, name: &str, function: MathFn, operands: Operands, values: Vec<Typed>, span: Span) -> Typed {
+    pub fn math(
+        &mut self,
+        name: &str,
+        function: MathFn,
+        operands: Operands,
+        values: Vec<Typed>,
+        span: Span,
+    ) -> Typed {
         if let Some(array) = values.iter().find(|value| value.ty.is_array()) {
             let (shown, at) = (array.ty.rank().unwrap_or(1), array.expr.span);
             let array_name = match &array.expr.kind {
@@ -176,13 +194,21 @@ impl<'a, 'i> Walk<'a, 'i> {
             };
             let (header, indices) = over(&array_name, shown);
             return self.fail(
-                Diagnostic::error(format!("`{name}` of a whole array is not there yet"), at, "this is an array")
-                    .help(format!("loop over the elements: `{header} {{ y[{indices}] = {name}({array_name}[{indices}]) }}`")),
+                Diagnostic::error(
+                    format!("`{name}` of a whole array is not there yet"),
+                    at,
+                    "this is an array",
+                )
+                .help(format!(
+                    "loop over the elements: `{header} {{ y[{indices}] = {name}({array_name}[{indices}]) }}`"
+                )),
             );
         }
         let what = format!("`{name}` of");
         let numbers: Vec<Option<Number>> = values.iter().map(|value| self.number(value, &what)).collect();
-        let Some(numbers) = numbers.into_iter().collect::<Option<Vec<Number>>>() else { return self.poison(span) };
+        let Some(numbers) = numbers.into_iter().collect::<Option<Vec<Number>>>() else {
+            return self.poison(span);
+        };
         let joined = numbers[1..].iter().try_fold(numbers[0], |left, right| ty::common(left, *right));
         let float = |number: Option<Number>| match number {
             Some(Number::Known(scalar)) if scalar.is_float() => Number::Known(scalar),
@@ -201,8 +227,12 @@ impl<'a, 'i> Walk<'a, 'i> {
                     None => {
                         let shown: Vec<String> = values.iter().map(|value| value.ty.show()).collect();
                         return self.fail(
-                            Diagnostic::error(format!("{} have no common type", shown.join(" and ")), span, format!("in `{name}`"))
-                                .help(format!("convert one of them: `{}(…)`", shown[0])),
+                            Diagnostic::error(
+                                format!("{} have no common type", shown.join(" and ")),
+                                span,
+                                format!("in `{name}`"),
+                            )
+                            .help(format!("convert one of them: `{}(…)`", shown[0])),
                         );
                     }
                 };
@@ -221,8 +251,12 @@ impl<'a, 'i> Walk<'a, 'i> {
                 Some(Number::Known(scalar)) if !scalar.is_float() => {
                     let at = values[0].expr.span;
                     self.fail(
-                        Diagnostic::error(format!("`{name}` needs a float, found {scalar}"), at, format!("this is {scalar}"))
-                            .help("an int is its own bits; convert with `u64(…)`"),
+                        Diagnostic::error(
+                            format!("`{name}` needs a float, found {scalar}"),
+                            at,
+                            format!("this is {scalar}"),
+                        )
+                        .help("an int is its own bits; convert with `u64(…)`"),
                     )
                 }
                 _ => {
@@ -235,12 +269,18 @@ impl<'a, 'i> Walk<'a, 'i> {
             Operands::FromBits => {
                 let (result, operand) = match joined {
                     Some(Number::Known(Scalar::U32)) => (Scalar::F32, Scalar::U32),
-                    Some(Number::Known(Scalar::U64) | Number::Lit(Lit::Int | Lit::Any, _)) => (Scalar::F64, Scalar::U64),
+                    Some(Number::Known(Scalar::U64) | Number::Lit(Lit::Int | Lit::Any, _)) => {
+                        (Scalar::F64, Scalar::U64)
+                    }
                     _ => {
                         let (shown, at) = (values[0].ty.show(), values[0].expr.span);
                         return self.fail(
-                            Diagnostic::error(format!("`{name}` needs u32 or u64, found {shown}"), at, format!("this is {shown}"))
-                                .help("convert it: `u64(…)` for an f64, `u32(…)` for an f32"),
+                            Diagnostic::error(
+                                format!("`{name}` needs u32 or u64, found {shown}"),
+                                at,
+                                format!("this is {shown}"),
+                            )
+                            .help("convert it: `u64(…)` for an f64, `u32(…)` for an f32"),
                         );
                     }
                 };
@@ -249,7 +289,10 @@ impl<'a, 'i> Walk<'a, 'i> {
             }
             Operands::Wide => {
                 let want = Type::Scalar(Scalar::U64);
-                let args = values.into_iter().map(|value| self.fit(value, &want, Goal::Role("an operand of `mulhi`"))).collect();
+                let args = values
+                    .into_iter()
+                    .map(|value| self.fit(value, &want, Goal::Role("an operand of `mulhi`")))
+                    .collect();
                 known(ExprKind::Math(function, args), want, span)
             }
         }
@@ -343,7 +386,8 @@ impl<'a, 'i> Walk<'a, 'i> {
             };
         }
         let (place, stmts) = self.place(value);
-        let dims = (0..rank).map(|axis| known(ExprKind::Dim(Box::new(place.clone()), axis), I64, span)).collect();
+        let dims =
+            (0..rank).map(|axis| known(ExprKind::Dim(Box::new(place.clone()), axis), I64, span)).collect();
         let tuple = self.tuple(dims, span);
         self.within(stmts, tuple)
     }
@@ -363,7 +407,9 @@ impl<'a, 'i> Walk<'a, 'i> {
         let (elem, mut rest) = self.elem_type(args);
         let mut value = None;
         if builtin.kind == Kind::Full {
-            let Some((first, sizes)) = rest.split_first() else { return self.usage(builtin, args.len(), span) };
+            let Some((first, sizes)) = rest.split_first() else {
+                return self.usage(builtin, args.len(), span);
+            };
             value = Some(self.expr(first));
             rest = sizes;
         }
@@ -390,7 +436,9 @@ impl<'a, 'i> Walk<'a, 'i> {
         let alloc = match (builtin.kind, value) {
             (Kind::Full, Some(value)) => {
                 let value = match (elem, &ty) {
-                    (Some(elem), _) => self.fit(value, &Type::Scalar(elem), Goal::Role("the value of `full`")),
+                    (Some(elem), _) => {
+                        self.fit(value, &Type::Scalar(elem), Goal::Role("the value of `full`"))
+                    }
                     (None, Ty::Known(_)) => self.settle(value),
                     _ => value.expr,
                 };
@@ -412,12 +460,18 @@ impl<'a, 'i> Walk<'a, 'i> {
         let count = if is_range { None } else { values.pop() };
         let what = format!("`{}` of", builtin.name);
         let numbers: Vec<Option<Number>> = values.iter().map(|value| self.number(value, &what)).collect();
-        let Some(numbers) = numbers.into_iter().collect::<Option<Vec<Number>>>() else { return self.poison(span) };
+        let Some(numbers) = numbers.into_iter().collect::<Option<Vec<Number>>>() else {
+            return self.poison(span);
+        };
         let joined = numbers[1..].iter().try_fold(numbers[0], |left, right| ty::common(left, *right));
         let Some(number) = joined else {
             return self.fail(
-                Diagnostic::error(format!("the bounds of `{}` have no common type", builtin.name), span, "i64 and u64")
-                    .help("convert one of them: `i64(…)`"),
+                Diagnostic::error(
+                    format!("the bounds of `{}` have no common type", builtin.name),
+                    span,
+                    "i64 and u64",
+                )
+                .help("convert one of them: `i64(…)`"),
             );
         };
         let scalar = match elem.unwrap_or(settled(number)) {
@@ -426,12 +480,17 @@ impl<'a, 'i> Walk<'a, 'i> {
             scalar => scalar,
         };
         let want = Type::Scalar(scalar);
-        let mut parts: Vec<Expr> = values.into_iter().map(|value| self.fit(value, &want, Goal::Role("a bound"))).collect();
+        let mut parts: Vec<Expr> =
+            values.into_iter().map(|value| self.fit(value, &want, Goal::Role("a bound"))).collect();
         let constant = |value: i64| {
             let int = Expr { kind: ExprKind::Const(Const::I64(value)), ty: I64, span };
             match scalar {
-                Scalar::F64 => Expr { kind: ExprKind::Const(Const::F64(value as f64)), ty: want.clone(), span },
-                Scalar::F32 => Expr { kind: ExprKind::Const(Const::F32(value as f32)), ty: want.clone(), span },
+                Scalar::F64 => {
+                    Expr { kind: ExprKind::Const(Const::F64(value as f64)), ty: want.clone(), span }
+                }
+                Scalar::F32 => {
+                    Expr { kind: ExprKind::Const(Const::F32(value as f32)), ty: want.clone(), span }
+                }
                 _ => convert(int, scalar),
             }
         };
@@ -442,7 +501,9 @@ impl<'a, 'i> Walk<'a, 'i> {
                 let lo = parts.pop().unwrap_or_else(|| constant(0));
                 Alloc::Linspace(Box::new(lo), Box::new(hi), Box::new(count))
             }
-            (None, 1) => Alloc::Arange(Box::new(constant(0)), Box::new(parts.remove(0)), Box::new(constant(1))),
+            (None, 1) => {
+                Alloc::Arange(Box::new(constant(0)), Box::new(parts.remove(0)), Box::new(constant(1)))
+            }
             (None, length) => {
                 let step = if length == 3 { parts.remove(2) } else { constant(1) };
                 let hi = parts.remove(1);
@@ -473,8 +534,12 @@ impl<'a, 'i> Walk<'a, 'i> {
         };
         if let (false, Some(written)) = (scalar.is_float(), written) {
             return self.fail(
-                Diagnostic::error(format!("`rand` draws floats, not {scalar}"), written.span, "not a float type")
-                    .help("for ints write `rand_int(lo, hi)`"),
+                Diagnostic::error(
+                    format!("`rand` draws floats, not {scalar}"),
+                    written.span,
+                    "not a float type",
+                )
+                .help("for ints write `rand_int(lo, hi)`"),
             );
         }
         let stream = match stream {
@@ -534,7 +599,13 @@ impl<'a, 'i> Walk<'a, 'i> {
 
     // ---- reductions ----
 
-    fn over_array(&mut self, builtin: &'static Builtin, kind: ReduceKind, args: &'a [ast::Expr], span: Span) -> Typed {
+    fn over_array(
+        &mut self,
+        builtin: &'static Builtin,
+        kind: ReduceKind,
+        args: &'a [ast::Expr],
+        span: Span,
+    ) -> Typed {
         let [arg] = args else { return self.usage(builtin, args.len(), span) };
         if let ast::ExprKind::List(items) = &arg.kind {
             let help = match builtin.kind {
@@ -542,7 +613,12 @@ impl<'a, 'i> Walk<'a, 'i> {
                 _ => format!("bind it first: `let x = [{}]`", spell::list(items)),
             };
             return self.fail(
-                Diagnostic::error(format!("`{}` takes an array or a generator", builtin.name), arg.span, "a list").help(help),
+                Diagnostic::error(
+                    format!("`{}` takes an array or a generator", builtin.name),
+                    arg.span,
+                    "a list",
+                )
+                .help(help),
             );
         }
         let value = self.expr(arg);
@@ -571,7 +647,10 @@ impl<'a, 'i> Walk<'a, 'i> {
             .collect();
         let at = names.iter().map(|local| Expr { kind: ExprKind::Local(*local), ty: I64, span }).collect();
         let shown = elem.settled();
-        let term = Typed { expr: Expr { kind: ExprKind::Index(Box::new(place), at), ty: shown, span: arg.span }, ty: elem };
+        let term = Typed {
+            expr: Expr { kind: ExprKind::Index(Box::new(place), at), ty: shown, span: arg.span },
+            ty: elem,
+        };
         self.close_block();
         let reduce = self.reduce(kind, indices, None, term, LoopAnnotations::default(), false, span);
         self.within(stmts, reduce)
@@ -630,7 +709,11 @@ impl<'a, 'i> Walk<'a, 'i> {
                 Ok((left, right)) => {
                     // the factors carry the term; what stands for it only shows its type
                     let zero = if scalar == Scalar::F32 { Const::F32(0.0) } else { Const::F64(0.0) };
-                    term = Expr { kind: ExprKind::Const(zero), ty: result.clone(), span: left.span.to(right.span) };
+                    term = Expr {
+                        kind: ExprKind::Const(zero),
+                        ty: result.clone(),
+                        span: left.span.to(right.span),
+                    };
                     product = Some((left, right));
                 }
                 Err(whole) => term = *whole,

@@ -60,7 +60,8 @@ impl<'a, 'i> Walk<'a, 'i> {
         // position of each written argument among the parameters, in the order of the source
         let mut order: Vec<(usize, &'a ast::Expr)> = args.iter().enumerate().collect();
         for (keyword, value) in keywords {
-            let Some(position) = func.ast.params.iter().position(|param| param.name.text == keyword.text) else {
+            let Some(position) = func.ast.params.iter().position(|param| param.name.text == keyword.text)
+            else {
                 return self.poison(span);
             };
             order.push((position, value));
@@ -74,7 +75,8 @@ impl<'a, 'i> Walk<'a, 'i> {
         for (position, arg) in &order {
             values[*position] = Some(self.expr(arg));
         }
-        let values: Vec<Typed> = values.into_iter().map(|value| value.unwrap_or_else(|| self.poison(span))).collect();
+        let values: Vec<Typed> =
+            values.into_iter().map(|value| value.unwrap_or_else(|| self.poison(span))).collect();
         let arguments: Vec<Arg> =
             values.iter().map(|value| Arg { ty: value.ty.clone(), span: value.expr.span }).collect();
         let types = match bind::params(&func.ast, &arguments) {
@@ -84,6 +86,7 @@ impl<'a, 'i> Walk<'a, 'i> {
         };
         let mut exprs: Vec<Option<Expr>> = (0..count).map(|_| None).collect();
         let mut waiting: Vec<Option<Typed>> = values.into_iter().map(Some).collect();
+        let mut whole = true;
         // arrays become names, in the order of the source; so do all arguments if keywords change their order
         for (position, _) in &order {
             let Some(value) = waiting[*position].take() else { continue };
@@ -94,9 +97,13 @@ impl<'a, 'i> Walk<'a, 'i> {
             }
             let is_fresh_array = value.ty.has_array() && self.root_of(&value.expr).is_none();
             if param.is_mut && is_fresh_array {
+                whole = false;
                 self.report(
                     Diagnostic::error(
-                        format!("`{}` of `{}` is written, so it needs a variable", param.name.text, func.ast.name.text),
+                        format!(
+                            "`{}` of `{}` is written, so it needs a variable",
+                            param.name.text, func.ast.name.text
+                        ),
                         value.expr.span,
                         "made for this call only",
                     )
@@ -105,19 +112,21 @@ impl<'a, 'i> Walk<'a, 'i> {
             }
             let expr = self.fit(value, want, Goal::Role("an argument"));
             let simple = matches!(expr.kind, ExprKind::Const(_));
-            exprs[*position] = Some(if is_fresh_array || (!in_order && !simple && self.root_of(&expr).is_none()) {
-                let temp = self.temp("argument", Ty::Known(expr.ty.clone()), expr.span);
-                let place = Expr { kind: ExprKind::Local(temp), ty: expr.ty.clone(), span: expr.span };
-                stmts.push(Stmt { span: expr.span, kind: StmtKind::Let { local: temp, value: expr } });
-                place
-            } else if !in_order && matches!(expr.ty, Type::Scalar(_)) && matches!(expr.kind, ExprKind::Local(_)) {
-                expr
-            } else {
-                expr
-            });
+            exprs[*position] =
+                Some(if is_fresh_array || (!in_order && !simple && self.root_of(&expr).is_none()) {
+                    let temp = self.temp("argument", Ty::Known(expr.ty.clone()), expr.span);
+                    let place = Expr { kind: ExprKind::Local(temp), ty: expr.ty.clone(), span: expr.span };
+                    stmts.push(Stmt { span: expr.span, kind: StmtKind::Let { local: temp, value: expr } });
+                    place
+                } else {
+                    expr
+                });
         }
-        let exprs: Vec<Expr> = exprs.into_iter().map(|expr| expr.unwrap_or_else(|| super::walk::placeholder(span))).collect();
-        self.check_owners(&func.ast, &exprs);
+        let exprs: Vec<Expr> =
+            exprs.into_iter().map(|expr| expr.unwrap_or_else(|| super::walk::placeholder(span))).collect();
+        if whole {
+            self.check_owners(&func.ast, &exprs);
+        }
         let mode = if func.draws {
             self.draws += 1;
             self.mode
@@ -141,8 +150,10 @@ impl<'a, 'i> Walk<'a, 'i> {
 
     // Arrays that are written belong to this function or were passed as `mut`, and are passed once.
     fn check_owners(&mut self, func: &'a ast::Func, args: &[Expr]) {
-        let roots: Vec<Option<Root>> =
-            args.iter().map(|arg| if super::ty::type_has_array(&arg.ty) { self.root_of(arg) } else { None }).collect();
+        let roots: Vec<Option<Root>> = args
+            .iter()
+            .map(|arg| if super::ty::type_has_array(&arg.ty) { self.root_of(arg) } else { None })
+            .collect();
         for (index, param) in func.params.iter().enumerate() {
             let (true, Some(root)) = (param.is_mut, &roots[index]) else { continue };
             let what = format!("`{}` writes it", func.name.text);
@@ -179,23 +190,28 @@ impl<'a, 'i> Walk<'a, 'i> {
         let local = &self.locals[index];
         let name = local.name.clone();
         let (title, help) = match local.kind {
-            LocalKind::Param if var.from_script => {
-                (format!("`{name}` is bound with `let`, so its elements cannot be written"), format!("declare it with `var {name} = …`"))
-            }
+            LocalKind::Param if var.from_script => (
+                format!("`{name}` is bound with `let`, so its elements cannot be written"),
+                format!("declare it with `var {name} = …`"),
+            ),
             LocalKind::Param => (
                 format!("`{name}` is read-only: its elements cannot be written"),
-                format!("declare the parameter `mut`: `{name}: mut [T; n]`; or work on a copy: `var y = {name}`"),
+                format!(
+                    "declare the parameter `mut`: `{name}: mut [T; n]`; or work on a copy: `var y = {name}`"
+                ),
             ),
             LocalKind::Temp => (
                 "this array is bound with `let`, so its elements cannot be written".to_string(),
                 "declare it with `var`".to_string(),
             ),
-            LocalKind::Let | LocalKind::Var | LocalKind::MutParam | LocalKind::Size | LocalKind::Index => {
-                (format!("`{name}` is bound with `let`, so its elements cannot be written"), format!("declare it with `var {name} = …`"))
-            }
+            LocalKind::Let | LocalKind::Var | LocalKind::MutParam | LocalKind::Size | LocalKind::Index => (
+                format!("`{name}` is bound with `let`, so its elements cannot be written"),
+                format!("declare it with `var {name} = …`"),
+            ),
         };
         let declared = local.span;
-        self.report(Diagnostic::error(title, span, why).with(declared, "declared here").help(help));
+        let diagnostic = Diagnostic::error(title, span, why);
+        self.report(super::walk::declared_at(diagnostic, declared, "declared here").help(help));
         false
     }
 }

@@ -49,19 +49,35 @@ impl<'a, 'i> Walk<'a, 'i> {
                 let (block, ty) = self.block_value(block);
                 if ty.has_array() && block.value.as_ref().is_some_and(|value| self.root_of(value).is_some()) {
                     return self.fail(
-                        Diagnostic::error("an array cannot leave the block that owns it as a value", span, "this block's value is an array")
-                            .help("declare the array before the block, and fill it inside"),
+                        Diagnostic::error(
+                            "an array cannot leave the block that owns it as a value",
+                            span,
+                            "this block's value is an array",
+                        )
+                        .help("declare the array before the block, and fill it inside"),
                     );
                 }
                 let shown = block.value.as_ref().map_or(Type::Unit, |value| value.ty.clone());
                 Typed { expr: Expr { kind: ExprKind::Block(Box::new(block)), ty: shown, span }, ty }
             }
             List(_) => self.fail(
-                Diagnostic::error("a list of elements stands only after `let x =` or `var x =`", span, "not bound to a name")
-                    .help(format!("bind it first: `let x = [{}]`", match &expr.kind { List(items) => spell::list(items), _ => "…".into() })),
+                Diagnostic::error(
+                    "a list of elements stands only after `let x =` or `var x =`",
+                    span,
+                    "not bound to a name",
+                )
+                .help(format!(
+                    "bind it first: `let x = [{}]`",
+                    match &expr.kind {
+                        List(items) => spell::list(items),
+                        _ => "…".into(),
+                    }
+                )),
             ),
             // reported by the resolver or the parser
-            Str(_) | Range { .. } | Comprehension(_) | If { otherwise: None, .. } | Error => self.poison(span),
+            Str(_) | Range { .. } | Comprehension(_) | If { otherwise: None, .. } | Error => {
+                self.poison(span)
+            }
         }
     }
 
@@ -103,11 +119,19 @@ impl<'a, 'i> Walk<'a, 'i> {
         match ty.rank() {
             Some(rank) => {
                 let (header, indices) = over(name, rank);
-                Diagnostic::error(format!("{what} whole arrays is not there yet"), span, format!("this is an array, {}", ty.show()))
-                    .help(format!("loop over the elements: `{header} {{ … {name}[{indices}] … }}`"))
+                Diagnostic::error(
+                    format!("{what} whole arrays is not there yet"),
+                    span,
+                    format!("this is an array, {}", ty.show()),
+                )
+                .help(format!("loop over the elements: `{header} {{ … {name}[{indices}] … }}`"))
             }
             None => {
-                let diagnostic = Diagnostic::error(format!("{what} {} is not possible", ty.show()), span, format!("this is {}", ty.show()));
+                let diagnostic = Diagnostic::error(
+                    format!("{what} {} is not possible", ty.show()),
+                    span,
+                    format!("this is {}", ty.show()),
+                );
                 match ty {
                     Ty::Known(Type::Unit) => diagnostic.help("a function without a result gives no value"),
                     Ty::Known(Type::Stream) => diagnostic.help("draw from it: `rand(s)`"),
@@ -115,6 +139,31 @@ impl<'a, 'i> Walk<'a, 'i> {
                 }
             }
         }
+    }
+
+    // `a + b` on arrays, and the loop that does it.
+    fn array_operands(&self, op: BinaryOp, left: &Typed, right: &Typed, span: Span) -> Diagnostic {
+        let name = |value: &Typed, other: &str| match &value.expr.kind {
+            ExprKind::Local(local) => self.locals[local.0 as usize].name.clone(),
+            _ => other.to_string(),
+        };
+        let element = |value: &Typed, other: &str| {
+            let name = name(value, other);
+            value.ty.rank().map_or(name.clone(), |rank| format!("{name}[{}]", letters(rank)))
+        };
+        let array = if left.ty.is_array() { left } else { right };
+        let rank = array.ty.rank().unwrap_or(1);
+        let (header, indices) = over(&name(array, "a"), rank);
+        let (a, b) = (element(left, "a"), element(right, "b"));
+        Diagnostic::error(
+            format!("`{}` on whole arrays is not there yet", spell::binary(op)),
+            span,
+            format!("an operand is an array, {}", array.ty.show()),
+        )
+        .help(format!(
+            "loop over the elements: `{header} {{ c[{indices}] = {a} {} {b} }}`",
+            spell::binary(op)
+        ))
     }
 
     fn unary(&mut self, op: UnaryOp, operand: &'a ast::Expr, span: Span) -> Typed {
@@ -129,12 +178,19 @@ impl<'a, 'i> Walk<'a, 'i> {
         let number = match (op, number) {
             (UnaryOp::Neg, Number::Known(Scalar::Bool)) => Number::Known(Scalar::I64),
             (UnaryOp::BitNot, Number::Known(Scalar::Bool)) => {
-                return self.fail(Diagnostic::error("`~` needs an int, found bool", value.expr.span, "this is bool").help("write `not`"));
+                return self.fail(
+                    Diagnostic::error("`~` needs an int, found bool", value.expr.span, "this is bool")
+                        .help("write `not`"),
+                );
             }
             (UnaryOp::BitNot, Number::Known(Scalar::F32 | Scalar::F64) | Number::Lit(Lit::Float, _)) => {
                 return self.fail(
-                    Diagnostic::error(format!("`~` needs an int, found {}", value.ty.show()), value.expr.span, "not an int")
-                        .help("for the bits of a float write `bits(x)`"),
+                    Diagnostic::error(
+                        format!("`~` needs an int, found {}", value.ty.show()),
+                        value.expr.span,
+                        "not an int",
+                    )
+                    .help("for the bits of a float write `bits(x)`"),
                 );
             }
             (_, number) => number,
@@ -152,9 +208,15 @@ impl<'a, 'i> Walk<'a, 'i> {
             ty => {
                 let shown = ty.show();
                 let span = value.expr.span;
-                let diagnostic = Diagnostic::error(format!("{what} needs a truth value, found {shown}"), span, format!("this is {shown}"));
+                let diagnostic = Diagnostic::error(
+                    format!("{what} needs a truth value, found {shown}"),
+                    span,
+                    format!("this is {shown}"),
+                );
                 self.report(match ty {
-                    Ty::Known(Type::Scalar(_)) | Ty::Lit(..) => diagnostic.help("write the comparison: `… != 0`"),
+                    Ty::Known(Type::Scalar(_)) | Ty::Lit(..) => {
+                        diagnostic.help("write the comparison: `… != 0`")
+                    }
                     ty if ty.is_array() => diagnostic.help("test its elements: `any(…)` or `all(…)`"),
                     _ => diagnostic.help("write a comparison"),
                 });
@@ -179,6 +241,11 @@ impl<'a, 'i> Walk<'a, 'i> {
     pub fn operation(&mut self, op: BinaryOp, left: &Typed, right: &Typed, span: Span) -> Option<Number> {
         use BinaryOp::*;
         if op == MatMul {
+            return None;
+        }
+        if left.ty.is_array() || right.ty.is_array() {
+            let diagnostic = self.array_operands(op, left, right, span);
+            self.report(diagnostic);
             return None;
         }
         let what = format!("`{}` on", spell::binary(op));
@@ -208,7 +275,9 @@ impl<'a, 'i> Walk<'a, 'i> {
                                 format!("this is {shown}"),
                             )
                             .help(match op {
-                                BitXor => "a power is written `x ** y`; for the bits of a float write `bits(x)`",
+                                BitXor => {
+                                    "a power is written `x ** y`; for the bits of a float write `bits(x)`"
+                                }
                                 _ => "convert it: `i64(…)`; for the bits of a float write `bits(x)`",
                             }),
                         );
@@ -216,7 +285,11 @@ impl<'a, 'i> Walk<'a, 'i> {
                     }
                 }
                 if matches!(op, Shl | Shr) {
-                    return Some(if a == Number::Known(Scalar::Bool) { Number::Known(Scalar::I64) } else { a });
+                    return Some(if a == Number::Known(Scalar::Bool) {
+                        Number::Known(Scalar::I64)
+                    } else {
+                        a
+                    });
                 }
                 if joined == Some(Number::Known(Scalar::Bool)) {
                     return joined;
@@ -230,10 +303,14 @@ impl<'a, 'i> Walk<'a, 'i> {
             None => {
                 let (a, b) = (left.ty.show(), right.ty.show());
                 self.report(
-                    Diagnostic::error(format!("{a} and {b} have no common type"), span, format!("{a} {} {b}", spell::binary(op)))
-                        .with(left.expr.span, format!("this is {a}"))
-                        .with(right.expr.span, format!("this is {b}"))
-                        .help(format!("convert one of them: `{a}(…)` or `{b}(…)`")),
+                    Diagnostic::error(
+                        format!("{a} and {b} have no common type"),
+                        span,
+                        format!("{a} {} {b}", spell::binary(op)),
+                    )
+                    .with(left.expr.span, format!("this is {a}"))
+                    .with(right.expr.span, format!("this is {b}"))
+                    .help(format!("convert one of them: `{a}(…)` or `{b}(…)`")),
                 );
                 None
             }
@@ -330,8 +407,12 @@ impl<'a, 'i> Walk<'a, 'i> {
                     whole = false;
                     let (a, b) = (pair[0].ty.show(), pair[1].ty.show());
                     self.report(
-                        Diagnostic::error(format!("{a} and {b} have no common type"), span, format!("{a} {} {b}", spell::compare(*op)))
-                            .help(format!("convert one of them: `{a}(…)` or `{b}(…)`")),
+                        Diagnostic::error(
+                            format!("{a} and {b} have no common type"),
+                            span,
+                            format!("{a} {} {b}", spell::compare(*op)),
+                        )
+                        .help(format!("convert one of them: `{a}(…)` or `{b}(…)`")),
                     );
                 }
             }
@@ -362,16 +443,25 @@ impl<'a, 'i> Walk<'a, 'i> {
         let count: usize = items.iter().map(|item| ty::flat_len(&item.ty)).sum();
         if count > MAX_TUPLE {
             return self.fail(
-                Diagnostic::error(format!("a tuple has at most {MAX_TUPLE} parts, inner ones counted"), span, format!("this has {count}"))
-                    .help("keep many numbers in an array"),
+                Diagnostic::error(
+                    format!("a tuple has at most {MAX_TUPLE} parts, inner ones counted"),
+                    span,
+                    format!("this has {count}"),
+                )
+                .help("keep many numbers in an array"),
             );
         }
-        if let Some(item) = items.iter().find(|item| matches!(item.ty, Ty::Known(Type::Unit | Type::Stream))) {
+        if let Some(item) = items.iter().find(|item| matches!(item.ty, Ty::Known(Type::Unit | Type::Stream)))
+        {
             let shown = item.ty.show();
             let inner = item.expr.span;
             return self.fail(
-                Diagnostic::error(format!("{shown} cannot be part of a tuple"), inner, format!("this is {shown}"))
-                    .help("tuples hold numbers, arrays and tuples"),
+                Diagnostic::error(
+                    format!("{shown} cannot be part of a tuple"),
+                    inner,
+                    format!("this is {shown}"),
+                )
+                .help("tuples hold numbers, arrays and tuples"),
             );
         }
         let (mut exprs, mut types) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
@@ -398,8 +488,12 @@ impl<'a, 'i> Walk<'a, 'i> {
         let Some(parts) = value.ty.parts() else {
             let shown = value.ty.show();
             return self.fail(
-                Diagnostic::error(format!("only a tuple has numbered parts, found {shown}"), value.expr.span, format!("this is {shown}"))
-                    .help("for an element of an array write `a[i]`"),
+                Diagnostic::error(
+                    format!("only a tuple has numbered parts, found {shown}"),
+                    value.expr.span,
+                    format!("this is {shown}"),
+                )
+                .help("for an element of an array write `a[i]`"),
             );
         };
         let index: usize = field.text.parse().unwrap_or(usize::MAX);
@@ -421,7 +515,8 @@ impl<'a, 'i> Walk<'a, 'i> {
             let ty = part.settled();
             return known(ExprKind::TupleGet(Box::new(tuple), index), ty, span);
         }
-        let get = |base: Expr| Expr { kind: ExprKind::TupleGet(Box::new(base), index), ty: part.settled(), span };
+        let get =
+            |base: Expr| Expr { kind: ExprKind::TupleGet(Box::new(base), index), ty: part.settled(), span };
         if self.root_of(&value.expr).is_none() && value.ty.has_array() {
             // a temporary owns the arrays of the tuple
             let (place, stmts) = self.place(value);
@@ -433,16 +528,22 @@ impl<'a, 'i> Walk<'a, 'i> {
     fn script_arg(&mut self, args: &[ScriptArg], field: &ast::Name, span: Span) -> Typed {
         let index: usize = field.text.parse().unwrap_or(usize::MAX);
         match args.get(index) {
-            Some(ScriptArg::Int(value)) => constant_value(constant::Value::Int(i128::from(*value), None), span),
+            Some(ScriptArg::Int(value)) => {
+                constant_value(constant::Value::Int(i128::from(*value), None), span)
+            }
             Some(ScriptArg::Float(value)) => constant_value(constant::Value::Float(*value, None), span),
             Some(ScriptArg::Bool(value)) => constant_value(constant::Value::Bool(*value), span),
             Some(ScriptArg::Text(text)) => self.fail(
-                Diagnostic::error(format!("argument {} of the script is text, not a number: {text:?}", field.text), span, "a number is needed")
-                    .help("give a number on the command line, behind the script's name"),
+                Diagnostic::error(
+                    format!("argument {} of the script is text, not a number: {text:?}", index + 1),
+                    span,
+                    "a number is needed",
+                )
+                .help("give a number on the command line, behind the script's name"),
             ),
             None => self.fail(
                 Diagnostic::error(
-                    format!("the script needs argument {}", field.text),
+                    format!("the script needs argument {}", index.saturating_add(1)),
                     span,
                     match args.len() {
                         0 => "no arguments are given".to_string(),
@@ -493,7 +594,11 @@ impl<'a, 'i> Walk<'a, 'i> {
         let Some(rank) = array.ty.rank() else {
             if array.ty != Ty::Poison {
                 let shown = array.ty.show();
-                let diagnostic = Diagnostic::error(format!("only an array has elements, found {shown}"), array.expr.span, format!("this is {shown}"));
+                let diagnostic = Diagnostic::error(
+                    format!("only an array has elements, found {shown}"),
+                    array.expr.span,
+                    format!("this is {shown}"),
+                );
                 self.report(match array.ty.parts() {
                     Some(_) => diagnostic.help("the parts of a tuple are written `t.0`, `t.1`"),
                     None => diagnostic.help("remove the index"),
@@ -508,12 +613,23 @@ impl<'a, 'i> Walk<'a, 'i> {
             };
             let plural = |count: usize| if count == 1 { "" } else { "s" };
             let diagnostic = Diagnostic::error(
-                format!("{shown} has {rank} dimension{}, but {} index{} given", plural(rank), values.len(), if values.len() == 1 { " is" } else { "es are" }),
+                format!(
+                    "{shown} has {rank} dimension{}, but {} given",
+                    plural(rank),
+                    if values.len() == 1 {
+                        "1 index is".to_string()
+                    } else {
+                        format!("{} indices are", values.len())
+                    }
+                ),
                 span,
                 array.ty.show(),
             );
             self.report(if values.len() < rank {
-                diagnostic.help(format!("write one index per dimension: `a[{}]`; rows and other views are not there yet", letters(rank)))
+                diagnostic.help(format!(
+                    "write one index per dimension: `a[{}]`; rows and other views are not there yet",
+                    letters(rank)
+                ))
             } else {
                 diagnostic.help(format!("write `a[{}]`", letters(rank)))
             });
@@ -536,8 +652,12 @@ impl<'a, 'i> Walk<'a, 'i> {
             Ty::Known(Type::Scalar(scalar)) if scalar.is_float() => {
                 let (span, shown) = (value.expr.span, *scalar);
                 self.report(
-                    Diagnostic::error(format!("{role} must be i64, but this is {shown}"), span, format!("this is {shown}"))
-                        .help("convert it: `i64(…)`; whole division is written `//`"),
+                    Diagnostic::error(
+                        format!("{role} must be i64, but this is {shown}"),
+                        span,
+                        format!("this is {shown}"),
+                    )
+                    .help("convert it: `i64(…)`; whole division is written `//`"),
                 );
                 value.expr
             }
@@ -559,12 +679,13 @@ impl<'a, 'i> Walk<'a, 'i> {
 
     // ---- blocks with values ----
 
-    fn if_value(&mut self, cond: &'a ast::Expr, then: &'a ast::Block, otherwise: &'a ast::Block, span: Span) -> Typed {
-        if let Some(holds) = self.decided_by_args(cond) {
-            let (block, ty) = self.block_value(if holds { then } else { otherwise });
-            let expr = Expr { kind: ExprKind::Block(Box::new(block)), ty: ty.settled(), span };
-            return Typed { expr, ty };
-        }
+    fn if_value(
+        &mut self,
+        cond: &'a ast::Expr,
+        then: &'a ast::Block,
+        otherwise: &'a ast::Block,
+        span: Span,
+    ) -> Typed {
         let cond = self.expr(cond);
         let cond = self.truth(cond, "`if`");
         let (mut then_block, then_ty) = self.block_value(then);
@@ -580,18 +701,26 @@ impl<'a, 'i> Walk<'a, 'i> {
             if matches!(ty, Ty::Known(Type::Unit | Type::Stream)) {
                 let what = if *ty == Ty::UNIT { "has no value" } else { "is a random stream" };
                 return self.fail(
-                    Diagnostic::error(format!("this `if` is used as a value, but an arm {what}"), arm.span, format!("this arm {what}"))
-                        .help("end both arms with a number"),
+                    Diagnostic::error(
+                        format!("this `if` is used as a value, but an arm {what}"),
+                        arm.span,
+                        format!("this arm {what}"),
+                    )
+                    .help("end both arms with a number"),
                 );
             }
         }
         let Some(joined) = ty::join(&then_ty, &else_ty) else {
             let (a, b) = (then_ty.show(), else_ty.show());
             return self.fail(
-                Diagnostic::error(format!("the arms of this `if` have no common type: {a} and {b}"), span, "used as a value")
-                    .with(then.span, format!("this is {a}"))
-                    .with(otherwise.span, format!("this is {b}"))
-                    .help("convert one of them"),
+                Diagnostic::error(
+                    format!("the arms of this `if` have no common type: {a} and {b}"),
+                    span,
+                    "used as a value",
+                )
+                .with(then.span, format!("this is {a}"))
+                .with(otherwise.span, format!("this is {b}"))
+                .help("convert one of them"),
             );
         };
         if joined == Ty::Poison {
@@ -612,29 +741,6 @@ impl<'a, 'i> Walk<'a, 'i> {
         Typed { expr: Expr { kind, ty: shown, span }, ty }
     }
 
-    /// What `len(args) > 0` and the like say: the arguments of a script are known, and only the arm that is taken must fit them.
-    pub fn decided_by_args(&self, cond: &ast::Expr) -> Option<bool> {
-        let script = self.script?;
-        let ast::ExprKind::Compare(operands, ops) = &cond.kind else { return None };
-        let ([left, right], [op]) = (operands.as_slice(), ops.as_slice()) else { return None };
-        let (ast::ExprKind::Call { callee, args, .. }, ast::ExprKind::Int(wanted)) = (&left.kind, &right.kind) else {
-            return None;
-        };
-        let is_name = |expr: &ast::Expr, wanted: &str| matches!(&expr.kind, ast::ExprKind::Name(name) if name == wanted);
-        if !is_name(callee, "len") || !matches!(args.as_slice(), [arg] if is_name(arg, "args")) || self.lookup("args").is_some() {
-            return None;
-        }
-        let count = script.args.len() as u64;
-        Some(match op {
-            ast::CompareOp::Eq => count == *wanted,
-            ast::CompareOp::Ne => count != *wanted,
-            ast::CompareOp::Lt => count < *wanted,
-            ast::CompareOp::Le => count <= *wanted,
-            ast::CompareOp::Gt => count > *wanted,
-            ast::CompareOp::Ge => count >= *wanted,
-        })
-    }
-
     /// A block and the type of its value: [`Ty::Never`] if its end is not reached.
     pub fn block_value(&mut self, block: &'a ast::Block) -> (BlockExpr, Ty) {
         self.open_block();
@@ -650,10 +756,7 @@ impl<'a, 'i> Walk<'a, 'i> {
             Some(value) => {
                 let value = self.expr(value);
                 let ty = value.ty.clone();
-                if ty == Ty::UNIT {
-                    stmts.push(Stmt { span: value.expr.span, kind: StmtKind::Expr(value.expr) });
-                    (BlockExpr { stmts, value: None }, ty)
-                } else if ty == Ty::Never {
+                if ty == Ty::UNIT || ty == Ty::Never {
                     stmts.push(Stmt { span: value.expr.span, kind: StmtKind::Expr(value.expr) });
                     (BlockExpr { stmts, value: None }, ty)
                 } else {
@@ -723,7 +826,13 @@ pub(super) fn over(array: &str, rank: usize) -> (String, String) {
     let ranges: Vec<String> = names
         .split(", ")
         .enumerate()
-        .map(|(axis, name)| if rank == 1 { format!("{name} in 0..len({array})") } else { format!("{name} in 0..shape({array}, {axis})") })
+        .map(|(axis, name)| {
+            if rank == 1 {
+                format!("{name} in 0..len({array})")
+            } else {
+                format!("{name} in 0..shape({array}, {axis})")
+            }
+        })
         .collect();
     (format!("for {}", ranges.join(", ")), names)
 }

@@ -5,7 +5,7 @@
 
 use super::bind::accepts;
 use super::ty::{self, Lit, Number, Origin, Ty, Typed};
-use super::walk::{Walk, placeholder};
+use super::walk::{Walk, declared_at, placeholder};
 use crate::constant;
 use crate::diag::Diagnostic;
 use crate::span::Span;
@@ -61,9 +61,7 @@ impl<'a, 'i> Walk<'a, 'i> {
                 expr
             }
             (Ty::FlexArray(_, Origin::Text, _), Type::Array { elem, .. }) => {
-                if let ExprKind::Alloc(Alloc::Full(fill, _)) = &mut expr.kind
-                    && fill.ty != Type::Scalar(*elem)
-                {
+                if let ExprKind::Alloc(Alloc::Full(fill, _)) = &mut expr.kind {
                     self.retarget(fill, *elem);
                 }
                 expr.ty = Type::array(*elem, ty.rank().unwrap_or(1));
@@ -111,7 +109,11 @@ impl<'a, 'i> Walk<'a, 'i> {
             .collect();
         let value = tuple(values);
         let ty = value.ty.clone();
-        Expr { kind: ExprKind::Block(Box::new(BlockExpr { stmts: vec![stmt], value: Some(value) })), ty, span }
+        Expr {
+            kind: ExprKind::Block(Box::new(BlockExpr { stmts: vec![stmt], value: Some(value) })),
+            ty,
+            span,
+        }
     }
 
     /// A scalar operand in the type of its operation.
@@ -130,7 +132,9 @@ impl<'a, 'i> Walk<'a, 'i> {
     /// Operands of an operation, and its result's type: still open if the operation is made of literals only.
     pub fn operands(&mut self, values: Vec<Typed>, number: Number) -> (Vec<Expr>, Ty) {
         match number {
-            Number::Lit(lit, origin) => (values.into_iter().map(|value| value.expr).collect(), Ty::Lit(lit, origin)),
+            Number::Lit(lit, origin) => {
+                (values.into_iter().map(|value| value.expr).collect(), Ty::Lit(lit, origin))
+            }
             Number::Known(scalar) => {
                 (values.into_iter().map(|value| self.operand(value, scalar)).collect(), Ty::scalar(scalar))
             }
@@ -211,10 +215,17 @@ impl<'a, 'i> Walk<'a, 'i> {
                 span,
                 format!("{scalar} holds {} to {}", range.start(), range.end()),
             );
-            self.report(match Scalar::ALL.into_iter().find(|other| other.is_int() && constant::range(*other).contains(&value)) {
-                Some(other) if other != scalar => diagnostic.help(format!("for this value use {other}: `{other}({value})`")),
-                _ => diagnostic.help(format!("write it as a float: `{value}.0`")),
-            });
+            self.report(
+                match Scalar::ALL
+                    .into_iter()
+                    .find(|other| other.is_int() && constant::range(*other).contains(&value))
+                {
+                    Some(other) if other != scalar => {
+                        diagnostic.help(format!("for this value use {other}: `{other}({value})`"))
+                    }
+                    _ => diagnostic.help(format!("write it as a float: `{value}.0`")),
+                },
+            );
         }
         match scalar {
             Scalar::Bool => Const::Bool(value != 0),
@@ -248,15 +259,21 @@ impl<'a, 'i> Walk<'a, 'i> {
         let found = value.ty.show();
         let span = value.expr.span;
         let (title, place) = match goal {
-            Goal::Variable(name, declared) => (format!("`{name}` is {want}, but the value is {found}"), Some(declared)),
-            Goal::Element(name) => (format!("the elements of `{name}` are {want}, but the value is {found}"), None),
+            Goal::Variable(name, declared) => {
+                (format!("`{name}` is {want}, but the value is {found}"), Some(declared))
+            }
+            Goal::Element(name) => {
+                (format!("the elements of `{name}` are {want}, but the value is {found}"), None)
+            }
             Goal::Result(name) => (format!("`{name}` returns {want}, but the value is {found}"), None),
-            Goal::Written(declared) => (format!("{want} is declared, but the value is {found}"), Some(declared)),
+            Goal::Written(declared) => {
+                (format!("{want} is declared, but the value is {found}"), Some(declared))
+            }
             Goal::Role(role) => (format!("{role} must be {want}, but this is {found}"), None),
         };
         let mut diagnostic = Diagnostic::error(title, span, format!("this is {found}"));
         if let Some(place) = place {
-            diagnostic = diagnostic.with(place, format!("{want}"));
+            diagnostic = declared_at(diagnostic, place, &want.to_string());
         }
         match (want, &value.ty) {
             (Type::Scalar(Scalar::Bool), Ty::Known(Type::Scalar(_)) | Ty::Lit(..)) => {
@@ -293,7 +310,10 @@ fn int_only(kind: &ExprKind) -> bool {
     match kind {
         ExprKind::Unary(op, _) => *op == UnaryOp::BitNot,
         ExprKind::Binary(op, ..) => {
-            matches!(op, BinaryOp::BitAnd | BinaryOp::BitOr | BinaryOp::BitXor | BinaryOp::Shl | BinaryOp::Shr)
+            matches!(
+                op,
+                BinaryOp::BitAnd | BinaryOp::BitOr | BinaryOp::BitXor | BinaryOp::Shl | BinaryOp::Shr
+            )
         }
         _ => false,
     }

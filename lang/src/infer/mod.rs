@@ -18,6 +18,8 @@ mod walk;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod verify;
 
 pub use text::tree_text;
 
@@ -28,7 +30,7 @@ use crate::script::{ScriptArg, ScriptVar};
 use crate::span::Span;
 use crate::tree::{self, StreamMode};
 use crate::types::Type;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use ty::Estimate;
 
 /// The most specialisations in one program.
@@ -47,7 +49,8 @@ pub fn infer(checked: &Checked, func: &str, args: &[Type]) -> Result<tree::Progr
     let Some(index) = checked.by_name.get(func).copied() else {
         let span = Span::new(checked.source, 0, 0);
         let names = checked.funcs.iter().map(|func| func.ast.name.text.as_str());
-        let diagnostic = Diagnostic::error(format!("there is no function `{func}`"), span, "not in this module");
+        let diagnostic =
+            Diagnostic::error(format!("there is no function `{func}`"), span, "not in this module");
         return Err(vec![match crate::habits::nearest(func, names) {
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
             None => diagnostic.help("call one of the module's functions"),
@@ -140,7 +143,13 @@ pub(crate) enum Callee {
 
 impl<'a> Specs<'a> {
     pub fn new(checked: &'a Checked) -> Specs<'a> {
-        Specs { checked, script: None, script_facts: ScriptFacts::default(), list: Vec::new(), memo: HashMap::new() }
+        Specs {
+            checked,
+            script: None,
+            script_facts: ScriptFacts::default(),
+            list: Vec::new(),
+            memo: HashMap::new(),
+        }
     }
 
     pub fn add(&mut self, key: Key, asked: Option<Span>) -> usize {
@@ -231,8 +240,12 @@ impl<'a> Specs<'a> {
         if again && out.found.is_empty() {
             let span = out.func.span;
             spec.state = State::Failed(vec![
-                Diagnostic::error("the types of these variables depend on each other in too long a chain", span, "in this function")
-                    .help("give some of them a type: `var x: f64 = 0`"),
+                Diagnostic::error(
+                    "the types of these variables depend on each other in too long a chain",
+                    span,
+                    "in this function",
+                )
+                .help("give some of them a type: `var x: f64 = 0`"),
             ]);
             return Vec::new();
         }
@@ -249,12 +262,17 @@ impl<'a> Specs<'a> {
 
     // The findings of all specialisations that the entry reaches.
     fn findings(&mut self) -> Result<(), Vec<Diagnostic>> {
-        let mut found = Vec::new();
+        let mut found: Vec<Diagnostic> = Vec::new();
+        // versions of one function share their mistakes
+        let mut seen: HashSet<(Span, &str)> = HashSet::new();
         for index in self.reachable() {
             let spec = &self.list[index];
             let State::Failed(own) = &spec.state else { continue };
             let shown = self.shown(&spec.key);
             for diagnostic in own {
+                if !seen.insert((diagnostic.primary.span, &diagnostic.title)) {
+                    continue;
+                }
                 let mut diagnostic = diagnostic.clone();
                 if let (Some(asked), Some(shown)) = (spec.asked, &shown) {
                     diagnostic = diagnostic.with(asked, format!("called here as `{shown}`"));

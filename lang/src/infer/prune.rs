@@ -2,7 +2,10 @@
 //!
 //! In: functions whose calls name specialisations. Out: functions whose calls name positions in the program. Holds: nothing else changes.
 
-use crate::tree::{Alloc, BlockExpr, Expr, ExprKind, For, Func, FuncId, Index, Place, PrintPart, Reduce, Stmt, StmtKind, UpdateValue};
+use crate::tree::{
+    Alloc, BlockExpr, Expr, ExprKind, For, Func, FuncId, Index, Place, PrintPart, Reduce, Stmt, StmtKind,
+    UpdateValue,
+};
 
 /// Renumbers every call in `func`.
 pub(super) fn renumber(func: &mut Func, numbers: &[u32]) {
@@ -12,7 +15,9 @@ pub(super) fn renumber(func: &mut Func, numbers: &[u32]) {
 fn stmts(list: &mut [Stmt], numbers: &[u32]) {
     for stmt in list {
         match &mut stmt.kind {
-            StmtKind::Let { value, .. } | StmtKind::Return(Some(value)) | StmtKind::Expr(value) => expr(value, numbers),
+            StmtKind::Let { value, .. } | StmtKind::Return(Some(value)) | StmtKind::Expr(value) => {
+                expr(value, numbers)
+            }
             StmtKind::Set { place: target, value } => {
                 place(target, numbers);
                 expr(value, numbers);

@@ -7,7 +7,7 @@ use super::builtin::{negated, split_product};
 use super::expr::over;
 use super::literal::Goal;
 use super::ty::{self, Lit, Number, Origin, Ty, Typed};
-use super::walk::{Root, Walk};
+use super::walk::{Root, Walk, declared_at};
 use crate::ast;
 use crate::diag::Diagnostic;
 use crate::resolve::file_call;
@@ -15,8 +15,8 @@ use crate::script::ScriptArg;
 use crate::span::Span;
 use crate::spell;
 use crate::tree::{
-    Alloc, BinaryOp, BlockExpr, Const, Expr, ExprKind, For, Index, LocalId, LocalKind, LoopAnnotations, MathFn, Place,
-    PrintPart, Stmt, StmtKind, UpdateOp, UpdateValue,
+    Alloc, BinaryOp, BlockExpr, Const, Expr, ExprKind, For, Index, LocalId, LocalKind, LoopAnnotations,
+    MathFn, Place, PrintPart, Stmt, StmtKind, UpdateOp, UpdateValue,
 };
 use crate::types::{Scalar, Type};
 use crate::visit;
@@ -92,7 +92,8 @@ impl<'a, 'i> Walk<'a, 'i> {
         }
         if value.ty == Ty::Known(Type::Stream) {
             self.report(
-                Diagnostic::error("a random stream cannot be returned", span, "a stream").help("return the numbers drawn from it"),
+                Diagnostic::error("a random stream cannot be returned", span, "a stream")
+                    .help("return the numbers drawn from it"),
             );
             return;
         }
@@ -112,17 +113,25 @@ impl<'a, 'i> Walk<'a, 'i> {
             Some(joined) => ty::join(joined, &value.ty),
         };
         let Some(joined) = joined else {
-            let (now, first) = (value.ty.show(), self.returns.joined.as_ref().map_or(String::new(), Ty::show));
+            let (now, first) =
+                (value.ty.show(), self.returns.joined.as_ref().map_or(String::new(), Ty::show));
             self.report(
-                Diagnostic::error(format!("`{name}` returns {now} here and {first} elsewhere"), span, format!("this is {now}"))
-                    .with(self.returns.first, format!("this is {first}"))
-                    .help("convert one of them, or declare the result: `-> f64`"),
+                Diagnostic::error(
+                    format!("`{name}` returns {now} here and {first} elsewhere"),
+                    span,
+                    format!("this is {now}"),
+                )
+                .with(self.returns.first, format!("this is {first}"))
+                .help("convert one of them, or declare the result: `-> f64`"),
             );
+            self.returns.joined = Some(Ty::Poison);
             return;
         };
         self.returns.joined = Some(joined);
         let expr = match self.assumed.clone() {
-            Some(assumed) if super::bind::accepts(&assumed, &value.ty) => self.fit(value, &assumed, Goal::Result(name)),
+            Some(assumed) if super::bind::accepts(&assumed, &value.ty) => {
+                self.fit(value, &assumed, Goal::Result(name))
+            }
             _ => self.settle(value),
         };
         match &self.returns.emitted {
@@ -169,9 +178,13 @@ impl<'a, 'i> Walk<'a, 'i> {
         let (name, declared) = (local.name.clone(), local.span);
         if matches!(local.kind, LocalKind::Param | LocalKind::MutParam) {
             self.report(
-                Diagnostic::error(format!("`{name}` belongs to the caller and cannot be returned"), expr.span, "an argument of this function")
-                    .with(declared, "declared here")
-                    .help(format!("return a copy: `copy({name})`")),
+                Diagnostic::error(
+                    format!("`{name}` belongs to the caller and cannot be returned"),
+                    expr.span,
+                    "an argument of this function",
+                )
+                .with(declared, "declared here")
+                .help(format!("return a copy: `copy({name})`")),
             );
             return false;
         }
@@ -211,15 +224,23 @@ impl<'a, 'i> Walk<'a, 'i> {
             Return(None) => {
                 match &self.declared_result {
                     Some(declared) => {
-                        let diagnostic = Diagnostic::error(format!("`{}` returns {declared}", self.name), span, "no value here")
-                            .help("write the value behind `return`");
+                        let diagnostic = Diagnostic::error(
+                            format!("`{}` returns {declared}", self.name),
+                            span,
+                            "no value here",
+                        )
+                        .help("write the value behind `return`");
                         self.report(diagnostic);
                     }
                     None => match &self.returns.joined {
                         Some(joined) if *joined != Ty::UNIT && *joined != Ty::Poison => {
-                            let diagnostic = Diagnostic::error(format!("`{}` returns a value elsewhere", self.name), span, "no value here")
-                                .with(self.returns.first, "this returns a value")
-                                .help("return a value on every path, or on none");
+                            let diagnostic = Diagnostic::error(
+                                format!("`{}` returns a value elsewhere", self.name),
+                                span,
+                                "no value here",
+                            )
+                            .with(self.returns.first, "this returns a value")
+                            .help("return a value on every path, or on none");
                             self.report(diagnostic);
                         }
                         Some(_) => {}
@@ -236,7 +257,10 @@ impl<'a, 'i> Walk<'a, 'i> {
                 let value = self.expr(value);
                 if value.ty == Ty::UNIT {
                     let span = value.expr.span;
-                    self.report(Diagnostic::error("there is no value to return", span, "a function without a result").help("write `return` alone"));
+                    self.report(
+                        Diagnostic::error("there is no value to return", span, "a function without a result")
+                            .help("write `return` alone"),
+                    );
                     return;
                 }
                 self.return_value(value, span, out);
@@ -287,7 +311,9 @@ impl<'a, 'i> Walk<'a, 'i> {
                 let body = self.block(block);
                 out.push(Stmt { kind: StmtKind::Block(body), span });
             }
-            ast::ExprKind::Call { args, keywords, .. } if self.is_print(value) => self.print(args, keywords, span, out),
+            ast::ExprKind::Call { args, keywords, .. } if self.is_print(value) => {
+                self.print(args, keywords, span, out)
+            }
             _ => {
                 let value = self.expr(value);
                 let expr = self.settle(value);
@@ -333,8 +359,12 @@ impl<'a, 'i> Walk<'a, 'i> {
                 Ty::Known(Type::Unit | Type::Stream) | Ty::Never => {
                     let shown = value.ty.show();
                     self.report(
-                        Diagnostic::error(format!("{shown} cannot be printed"), arg.span, format!("this is {shown}"))
-                            .help("print numbers, arrays, tuples and text"),
+                        Diagnostic::error(
+                            format!("{shown} cannot be printed"),
+                            arg.span,
+                            format!("this is {shown}"),
+                        )
+                        .help("print numbers, arrays, tuples and text"),
                     );
                 }
                 _ => {
@@ -352,7 +382,9 @@ impl<'a, 'i> Walk<'a, 'i> {
         match &expr.kind {
             ast::ExprKind::Str(text) => Some(text.clone()),
             ast::ExprKind::Field(base, field) => match (&base.kind, self.script) {
-                (ast::ExprKind::Name(name), Some(script)) if name == "args" && self.lookup(name).is_none() => {
+                (ast::ExprKind::Name(name), Some(script))
+                    if name == "args" && self.lookup(name).is_none() =>
+                {
                     match script.args.get(field.text.parse::<usize>().ok()?)? {
                         ScriptArg::Text(text) => Some(text.clone()),
                         ScriptArg::Int(_) | ScriptArg::Float(_) | ScriptArg::Bool(_) => None,
@@ -413,8 +445,12 @@ impl<'a, 'i> Walk<'a, 'i> {
         let Some(parts) = value.ty.parts() else {
             let shown = value.ty.show();
             self.report(
-                Diagnostic::error(format!("only a tuple can be taken apart, found {shown}"), at, format!("this is {shown}"))
-                    .help("bind one name"),
+                Diagnostic::error(
+                    format!("only a tuple can be taken apart, found {shown}"),
+                    at,
+                    format!("this is {shown}"),
+                )
+                .help("bind one name"),
             );
             return self.bind_poison(is_var, names);
         };
@@ -466,11 +502,21 @@ impl<'a, 'i> Walk<'a, 'i> {
     }
 
     // Another name for the array that `value` names.
-    fn alias(&mut self, is_var: bool, name: &'a ast::Name, value: Typed, span: Span, out: &mut Vec<Stmt>) -> LocalId {
+    fn alias(
+        &mut self,
+        is_var: bool,
+        name: &'a ast::Name,
+        value: Typed,
+        span: Span,
+        out: &mut Vec<Stmt>,
+    ) -> LocalId {
         let kind = if is_var { LocalKind::Var } else { LocalKind::Let };
         let root = self.root_of(&value.expr);
         let local = self.add_local(&name.text, kind, value.ty.clone(), name.span);
-        let shared = root.as_ref().filter(|root| root.path.is_empty()).and_then(|root| self.vars[root.local.0 as usize].key);
+        let shared = root
+            .as_ref()
+            .filter(|root| root.path.is_empty())
+            .and_then(|root| self.vars[root.local.0 as usize].key);
         let var = &mut self.vars[local.0 as usize];
         var.key = shared;
         var.owner = false;
@@ -520,22 +566,32 @@ impl<'a, 'i> Walk<'a, 'i> {
             }
             Ty::Known(Type::Unit) => {
                 self.report(
-                    Diagnostic::error(format!("`{}` would have no value", name.text), at, "a function without a result")
-                        .help("call it on a line of its own"),
+                    Diagnostic::error(
+                        format!("`{}` would have no value", name.text),
+                        at,
+                        "a function without a result",
+                    )
+                    .help("call it on a line of its own"),
                 );
                 self.add_local(&name.text, kind, Ty::Poison, name.span)
             }
             Ty::Known(Type::Stream) => {
                 if is_var || !matches!(value.expr.kind, ExprKind::Rng(_)) {
-                    let help = format!("write `let {} = rng(…)`; equal numbers give equal streams", name.text);
+                    let help =
+                        format!("write `let {} = rng(…)`; equal numbers give equal streams", name.text);
                     self.report(
-                        Diagnostic::error("a random stream is bound once, with `let`", at, "a stream").help(help),
+                        Diagnostic::error("a random stream is bound once, with `let`", at, "a stream")
+                            .help(help),
                     );
                 }
                 if self.script.is_some() && self.loops == 0 && self.at_script_top() {
                     self.report(
-                        Diagnostic::error("a random stream cannot be a variable of the script", at, "a stream")
-                            .help("make it inside a function, or in the loop that draws from it"),
+                        Diagnostic::error(
+                            "a random stream cannot be a variable of the script",
+                            at,
+                            "a stream",
+                        )
+                        .help("make it inside a function, or in the loop that draws from it"),
                     );
                 }
                 let local = self.add_local(&name.text, LocalKind::Let, value.ty.clone(), name.span);
@@ -546,8 +602,12 @@ impl<'a, 'i> Walk<'a, 'i> {
             ty if ty.has_array() => {
                 if self.root_of(&value.expr).is_some() || self.named_array_in(&value.expr) {
                     self.report(
-                        Diagnostic::error("an array that has a name cannot be put into a tuple", at, "would have two owners")
-                            .help("bind the arrays by name, or put in a copy: `(copy(a), 1)`"),
+                        Diagnostic::error(
+                            "an array that has a name cannot be put into a tuple",
+                            at,
+                            "would have two owners",
+                        )
+                        .help("bind the arrays by name, or put in a copy: `(copy(a), 1)`"),
                     );
                 }
                 let expr = self.settle(value);
@@ -576,7 +636,14 @@ impl<'a, 'i> Walk<'a, 'i> {
         }
     }
 
-    fn bind_array(&mut self, is_var: bool, name: &'a ast::Name, value: Typed, span: Span, out: &mut Vec<Stmt>) -> LocalId {
+    fn bind_array(
+        &mut self,
+        is_var: bool,
+        name: &'a ast::Name,
+        value: Typed,
+        span: Span,
+        out: &mut Vec<Stmt>,
+    ) -> LocalId {
         let kind = if is_var { LocalKind::Var } else { LocalKind::Let };
         let is_place = self.root_of(&value.expr).is_some();
         if is_place && !is_var {
@@ -635,7 +702,11 @@ impl<'a, 'i> Walk<'a, 'i> {
         let nested = items.iter().filter(|item| matches!(item.kind, ast::ExprKind::List(_))).count();
         let rank = if nested > 0 { 2 } else { 1 };
         let width = rows.first().map_or(0, |row| row.len());
-        if items.is_empty() || width == 0 || (nested > 0 && nested < items.len()) || rows.iter().any(|row| row.len() != width) {
+        if items.is_empty()
+            || width == 0
+            || (nested > 0 && nested < items.len())
+            || rows.iter().any(|row| row.len() != width)
+        {
             self.report(
                 Diagnostic::error("a list needs elements, and rows of one length", span, "empty, or uneven")
                     .help("for an array without elements write `zeros(0)`"),
@@ -655,8 +726,12 @@ impl<'a, 'i> Walk<'a, 'i> {
                     None => {
                         let shown = value.ty.show();
                         self.report(
-                            Diagnostic::error(format!("{shown} has no common type with the elements before it"), value.expr.span, format!("this is {shown}"))
-                                .help("convert it"),
+                            Diagnostic::error(
+                                format!("{shown} has no common type with the elements before it"),
+                                value.expr.span,
+                                format!("this is {shown}"),
+                            )
+                            .help("convert it"),
                         );
                         return self.add_local(&name.text, kind, Ty::Poison, name.span);
                     }
@@ -664,11 +739,17 @@ impl<'a, 'i> Walk<'a, 'i> {
             };
         }
         let ty = match (written.map(|written| self.written_type(written)), joined) {
-            (Some(want @ Type::Array { .. }), _) if Ty::Known(want.clone()).rank() == Some(rank) => Ty::Known(want),
+            (Some(want @ Type::Array { .. }), _) if Ty::Known(want.clone()).rank() == Some(rank) => {
+                Ty::Known(want)
+            }
             (Some(want), _) => {
                 self.report(
-                    Diagnostic::error(format!("{want} is declared, but the value is a list with {rank} dimension(s)"), span, "a list")
-                        .help("write the type of the list: `[f64; _]`"),
+                    Diagnostic::error(
+                        format!("{want} is declared, but the value is a list with {rank} dimension(s)"),
+                        span,
+                        "a list",
+                    )
+                    .help("write the type of the list: `[f64; _]`"),
                 );
                 return self.add_local(&name.text, kind, Ty::Poison, name.span);
             }
@@ -688,8 +769,10 @@ impl<'a, 'i> Walk<'a, 'i> {
         out.push(Stmt { kind: StmtKind::Let { local, value: alloc }, span });
         for (index, value) in values.into_iter().enumerate() {
             let at = value.expr.span;
-            let value = if now.waits() { value.expr } else { self.fit(value, &elem, Goal::Element(&name.text)) };
-            let indices = if rank == 2 { vec![int(index / width), int(index % width)] } else { vec![int(index)] };
+            let value =
+                if now.waits() { value.expr } else { self.fit(value, &elem, Goal::Element(&name.text)) };
+            let indices =
+                if rank == 2 { vec![int(index / width), int(index % width)] } else { vec![int(index)] };
             let place = Place { local, indices, ty: elem.clone(), span: at };
             out.push(Stmt { kind: StmtKind::Set { place, value }, span: at });
         }
@@ -709,8 +792,12 @@ impl<'a, 'i> Walk<'a, 'i> {
                     Ty::Poison => None,
                     Ty::Known(Type::Stream) => {
                         self.report(
-                            Diagnostic::error("a random stream is bound once, with `let`", span, "assigned here")
-                                .help("bind another: `let t = rng(…)`"),
+                            Diagnostic::error(
+                                "a random stream is bound once, with `let`",
+                                span,
+                                "assigned here",
+                            )
+                            .help("bind another: `let t = rng(…)`"),
                         );
                         None
                     }
@@ -718,12 +805,19 @@ impl<'a, 'i> Walk<'a, 'i> {
                         let help = match ty.rank() {
                             Some(rank) => {
                                 let (header, indices) = over(name, rank);
-                                format!("store the elements: `{header} {{ {name}[{indices}] = … }}`; two `var` arrays are exchanged by `a, b = b, a`")
+                                format!(
+                                    "store the elements: `{header} {{ {name}[{indices}] = … }}`; two `var` arrays are exchanged by `a, b = b, a`"
+                                )
                             }
                             None => "bind another variable".to_string(),
                         };
                         self.report(
-                            Diagnostic::error(format!("the array `{name}` cannot be assigned as a whole"), span, "assigned here").help(help),
+                            Diagnostic::error(
+                                format!("the array `{name}` cannot be assigned as a whole"),
+                                span,
+                                "assigned here",
+                            )
+                            .help(help),
                         );
                         None
                     }
@@ -807,7 +901,12 @@ impl<'a, 'i> Walk<'a, 'i> {
         (local.name.clone(), local.span, place.indices.is_empty())
     }
 
-    fn fit_place(&mut self, value: Typed, place: &Place, (name, declared, whole): (String, Span, bool)) -> Expr {
+    fn fit_place(
+        &mut self,
+        value: Typed,
+        place: &Place,
+        (name, declared, whole): (String, Span, bool),
+    ) -> Expr {
         // the type may have risen with this very assignment
         let want = if whole { self.ty_of(place.local) } else { self.ty_of(place.local).elem() };
         if want.waits() {
@@ -818,7 +917,11 @@ impl<'a, 'i> Walk<'a, 'i> {
     }
 
     // `s = s + e`, `m = max(m, e)`, also of an element: the operator and `e`, which does not read what is assigned.
-    fn spelled_out(&self, target: &'a ast::Expr, value: &'a ast::Expr) -> Option<(ast::AssignOp, &'a ast::Expr)> {
+    fn spelled_out(
+        &self,
+        target: &'a ast::Expr,
+        value: &'a ast::Expr,
+    ) -> Option<(ast::AssignOp, &'a ast::Expr)> {
         use BinaryOp::*;
         let name = match &target.kind {
             ast::ExprKind::Name(name) => name,
@@ -843,7 +946,9 @@ impl<'a, 'i> Walk<'a, 'i> {
                 Some((ast::AssignOp::Binary(*op), term))
             }
             ast::ExprKind::Call { callee, args, keywords, generator: None } if keywords.is_empty() => {
-                let (ast::ExprKind::Name(function), [left, right]) = (&callee.kind, args.as_slice()) else { return None };
+                let (ast::ExprKind::Name(function), [left, right]) = (&callee.kind, args.as_slice()) else {
+                    return None;
+                };
                 if self.checked.by_name.contains_key(function) {
                     return None;
                 }
@@ -858,7 +963,15 @@ impl<'a, 'i> Walk<'a, 'i> {
         }
     }
 
-    fn update(&mut self, place: Place, ty: Ty, op: BinaryOp, value: Typed, spelled_out: bool, span: Span) -> Option<Stmt> {
+    fn update(
+        &mut self,
+        place: Place,
+        ty: Ty,
+        op: BinaryOp,
+        value: Typed,
+        spelled_out: bool,
+        span: Span,
+    ) -> Option<Stmt> {
         let what = Typed {
             expr: Expr { kind: ExprKind::Local(place.local), ty: place.ty.clone(), span: place.span },
             ty: ty.clone(),
@@ -867,21 +980,30 @@ impl<'a, 'i> Walk<'a, 'i> {
             let name = self.locals[place.local.0 as usize].name.clone();
             let at = value.expr.span;
             self.report(
-                Diagnostic::error("adding up whole arrays is not there yet", at, "this is an array")
-                    .help(format!("to add all its elements write `{name} += sum(…)`; else loop over the elements")),
+                Diagnostic::error("adding up whole arrays is not there yet", at, "this is an array").help(
+                    format!("to add all its elements write `{name} += sum(…)`; else loop over the elements"),
+                ),
             );
             return None;
         }
-        let number = if op == BinaryOp::Pow { self.power_number(&what, &value)? } else { self.operation(op, &what, &value, span)? };
+        let number = if op == BinaryOp::Pow {
+            self.power_number(&what, &value)?
+        } else {
+            self.operation(op, &what, &value, span)?
+        };
         let result = match number {
             Number::Known(scalar) => Ty::scalar(scalar),
             Number::Lit(lit, origin) => Ty::Lit(lit, origin),
         };
         self.feed(&place, &result);
-        let now = if place.indices.is_empty() { self.ty_of(place.local) } else { self.ty_of(place.local).elem() };
+        let now =
+            if place.indices.is_empty() { self.ty_of(place.local) } else { self.ty_of(place.local).elem() };
         let Some(scalar) = now.settled().as_scalar() else {
             let shown = now.show();
-            self.report(Diagnostic::error(format!("{shown} cannot be updated"), span, "not a number").help("assign the whole: `t = (…, …)`"));
+            self.report(
+                Diagnostic::error(format!("{shown} cannot be updated"), span, "not a number")
+                    .help("assign the whole: `t = (…, …)`"),
+            );
             return None;
         };
         let place = Place { ty: Type::Scalar(scalar), ..place };
@@ -894,10 +1016,12 @@ impl<'a, 'i> Walk<'a, 'i> {
                 format!("{subject} is {scalar}, but {scalar} {text} {have} is {shown}"),
                 value.expr.span,
                 format!("this is {have}"),
-            )
-            .with(declared, format!("`{name}` is declared here"));
+            );
+            let diagnostic = declared_at(diagnostic, declared, &format!("`{name}` is declared here"));
             self.report(match op {
-                BinaryOp::Div => diagnostic.help(format!("`/` divides floats: write `//=` for whole division, or make `{name}` a float")),
+                BinaryOp::Div => diagnostic.help(format!(
+                    "`/` divides floats: write `//=` for whole division, or make `{name}` a float"
+                )),
                 _ if scalar == Scalar::Bool => diagnostic.help(format!("count in an int: `var {name} = 0`")),
                 _ => diagnostic.help(format!("convert it: `{scalar}(…)`, or declare `{name}` as {shown}")),
             });
@@ -955,7 +1079,11 @@ impl<'a, 'i> Walk<'a, 'i> {
         let read = if place.indices.is_empty() {
             whole
         } else {
-            Expr { kind: ExprKind::Index(Box::new(whole), place.indices.clone()), ty: place.ty.clone(), span: place.span }
+            Expr {
+                kind: ExprKind::Index(Box::new(whole), place.indices.clone()),
+                ty: place.ty.clone(),
+                span: place.span,
+            }
         };
         let read = Typed { ty: Ty::Known(place.ty.clone()), expr: read };
         let value = self.power(read, exponent, span);
@@ -968,9 +1096,20 @@ impl<'a, 'i> Walk<'a, 'i> {
         Stmt { kind: StmtKind::Block(stmts), span }
     }
 
-    fn extreme(&mut self, place: Place, ty: Ty, function: MathFn, value: Typed, spelled_out: bool, span: Span) -> Option<Stmt> {
+    fn extreme(
+        &mut self,
+        place: Place,
+        ty: Ty,
+        function: MathFn,
+        value: Typed,
+        spelled_out: bool,
+        span: Span,
+    ) -> Option<Stmt> {
         let name = if function == MathFn::Min { "min" } else { "max" };
-        let what = Typed { expr: Expr { kind: ExprKind::Local(place.local), ty: place.ty.clone(), span: place.span }, ty };
+        let what = Typed {
+            expr: Expr { kind: ExprKind::Local(place.local), ty: place.ty.clone(), span: place.span },
+            ty,
+        };
         let role = format!("`{name}=` of");
         let (a, b) = (self.number(&what, &role), self.number(&value, &role));
         let (Some(a), Some(b)) = (a, b) else { return None };
@@ -983,21 +1122,35 @@ impl<'a, 'i> Walk<'a, 'i> {
         }
         let goal = self.goal(&place);
         let value = self.fit_place(value, &place, goal);
-        let now = if place.indices.is_empty() { self.ty_of(place.local) } else { self.ty_of(place.local).elem() };
+        let now =
+            if place.indices.is_empty() { self.ty_of(place.local) } else { self.ty_of(place.local).elem() };
         let place = Place { ty: now.settled(), ..place };
         let op = if function == MathFn::Min { UpdateOp::Min } else { UpdateOp::Max };
-        Some(Stmt { kind: StmtKind::Update { place, op, value: UpdateValue::Plain(value), spelled_out }, span })
+        Some(Stmt {
+            kind: StmtKind::Update { place, op, value: UpdateValue::Plain(value), spelled_out },
+            span,
+        })
     }
 
-    fn assign_many(&mut self, targets: &'a [ast::Expr], value: &'a ast::Expr, span: Span, out: &mut Vec<Stmt>) {
+    fn assign_many(
+        &mut self,
+        targets: &'a [ast::Expr],
+        value: &'a ast::Expr,
+        span: Span,
+        out: &mut Vec<Stmt>,
+    ) {
         if let ast::ExprKind::Tuple(items) = &value.kind {
             if self.swap(targets, items, span, out) {
                 return;
             }
             if items.len() != targets.len() {
                 self.report(
-                    Diagnostic::error(format!("{} targets for {} values", targets.len(), items.len()), value.span, "not as many values")
-                        .help("write one value per target"),
+                    Diagnostic::error(
+                        format!("{} targets for {} values", targets.len(), items.len()),
+                        value.span,
+                        "not as many values",
+                    )
+                    .help("write one value per target"),
                 );
                 return;
             }
@@ -1010,16 +1163,24 @@ impl<'a, 'i> Walk<'a, 'i> {
             if value.ty != Ty::Poison {
                 let shown = value.ty.show();
                 self.report(
-                    Diagnostic::error(format!("only a tuple can be taken apart, found {shown}"), at, format!("this is {shown}"))
-                        .help("assign one target"),
+                    Diagnostic::error(
+                        format!("only a tuple can be taken apart, found {shown}"),
+                        at,
+                        format!("this is {shown}"),
+                    )
+                    .help("assign one target"),
                 );
             }
             return;
         };
         if parts.len() != targets.len() {
             self.report(
-                Diagnostic::error(format!("{} targets for {} values", targets.len(), parts.len()), at, value.ty.show())
-                    .help("write one target per value"),
+                Diagnostic::error(
+                    format!("{} targets for {} values", targets.len(), parts.len()),
+                    at,
+                    value.ty.show(),
+                )
+                .help("write one target per value"),
             );
             return;
         }
@@ -1032,7 +1193,14 @@ impl<'a, 'i> Walk<'a, 'i> {
             .enumerate()
             .map(|(index, ty)| {
                 let base = Expr { kind: ExprKind::Local(temp), ty: whole.clone(), span: at };
-                Typed { expr: Expr { kind: ExprKind::TupleGet(Box::new(base), index), ty: ty.settled(), span: at }, ty }
+                Typed {
+                    expr: Expr {
+                        kind: ExprKind::TupleGet(Box::new(base), index),
+                        ty: ty.settled(),
+                        span: at,
+                    },
+                    ty,
+                }
             })
             .collect();
         self.store_many(targets, values, span, &mut block);
@@ -1046,7 +1214,11 @@ impl<'a, 'i> Walk<'a, 'i> {
             self.feed(&place, &value.ty.clone());
             let goal = self.goal(&place);
             let value = self.fit_place(value, &place, goal);
-            let now = if place.indices.is_empty() { self.ty_of(place.local) } else { self.ty_of(place.local).elem() };
+            let now = if place.indices.is_empty() {
+                self.ty_of(place.local)
+            } else {
+                self.ty_of(place.local).elem()
+            };
             places.push(Place { ty: now.settled(), ..place });
             exprs.push(value);
         }
@@ -1068,7 +1240,13 @@ impl<'a, 'i> Walk<'a, 'i> {
     }
 
     // `a, b = b, a` of arrays. False if no target is an array.
-    fn swap(&mut self, targets: &'a [ast::Expr], values: &'a [ast::Expr], span: Span, out: &mut Vec<Stmt>) -> bool {
+    fn swap(
+        &mut self,
+        targets: &'a [ast::Expr],
+        values: &'a [ast::Expr],
+        span: Span,
+        out: &mut Vec<Stmt>,
+    ) -> bool {
         let array = |walk: &Self, expr: &ast::Expr| match &expr.kind {
             ast::ExprKind::Name(name) => walk.lookup(name).filter(|local| walk.ty_of(*local).is_array()),
             _ => None,
@@ -1082,8 +1260,12 @@ impl<'a, 'i> Walk<'a, 'i> {
             (locals.into_iter().collect::<Option<Vec<_>>>(), sources.into_iter().collect::<Option<Vec<_>>>())
         else {
             self.report(
-                Diagnostic::error("arrays can only be exchanged among themselves", span, "not all of these are arrays")
-                    .help("write `a, b = b, a` with the same arrays on both sides; store elements in a loop"),
+                Diagnostic::error(
+                    "arrays can only be exchanged among themselves",
+                    span,
+                    "not all of these are arrays",
+                )
+                .help("write `a, b = b, a` with the same arrays on both sides; store elements in a loop"),
             );
             return true;
         };
@@ -1092,15 +1274,23 @@ impl<'a, 'i> Walk<'a, 'i> {
         right.sort();
         if left != right || left.windows(2).any(|pair| pair[0] == pair[1]) {
             self.report(
-                Diagnostic::error("both sides must name the same arrays, each once", span, "an array has one owner")
-                    .help("write `a, b = b, a`; to copy, store the elements in a loop"),
+                Diagnostic::error(
+                    "both sides must name the same arrays, each once",
+                    span,
+                    "an array has one owner",
+                )
+                .help("write `a, b = b, a`; to copy, store the elements in a loop"),
             );
             return true;
         }
         if self.loops > 0 {
             self.report(
-                Diagnostic::error("arrays cannot be exchanged in an annotated loop", span, "iterations run in any order")
-                    .help("exchange them after the loop, or remove the annotation"),
+                Diagnostic::error(
+                    "arrays cannot be exchanged in an annotated loop",
+                    span,
+                    "iterations run in any order",
+                )
+                .help("exchange them after the loop, or remove the annotation"),
             );
             return true;
         }
@@ -1113,12 +1303,15 @@ impl<'a, 'i> Walk<'a, 'i> {
             let problem = if var.from_script {
                 Some((
                     format!("`{name}` belongs to the script, so it cannot be exchanged in a loop or block"),
-                    "put the loop into a function whose own arrays are exchanged, and return the result".to_string(),
+                    "put the loop into a function whose own arrays are exchanged, and return the result"
+                        .to_string(),
                 ))
             } else if matches!(found.kind, LocalKind::Param | LocalKind::MutParam) {
                 Some((
                     format!("`{name}` belongs to the caller and cannot be exchanged"),
-                    format!("work on a copy: `var x = copy({name})`; write results back into `{name}` at the end"),
+                    format!(
+                        "work on a copy: `var x = copy({name})`; write results back into `{name}` at the end"
+                    ),
                 ))
             } else if !var.owner {
                 Some((
@@ -1132,7 +1325,11 @@ impl<'a, 'i> Walk<'a, 'i> {
                 ))
             } else if !ty.waits() && !self.ty_of(*local).waits() && self.ty_of(*local) != ty {
                 Some((
-                    format!("arrays of different types cannot be exchanged: {} and {}", ty.show(), self.ty_of(*local).show()),
+                    format!(
+                        "arrays of different types cannot be exchanged: {} and {}",
+                        ty.show(),
+                        self.ty_of(*local).show()
+                    ),
                     "make both with one type and rank".to_string(),
                 ))
             } else {
@@ -1145,7 +1342,8 @@ impl<'a, 'i> Walk<'a, 'i> {
                 })
             };
             if let Some((title, help)) = problem {
-                self.report(Diagnostic::error(title, span, "exchanged here").with(declared, "declared here").help(help));
+                let diagnostic = Diagnostic::error(title, span, "exchanged here");
+                self.report(declared_at(diagnostic, declared, "declared here").help(help));
                 return true;
             }
         }
@@ -1187,15 +1385,21 @@ impl<'a, 'i> Walk<'a, 'i> {
                     let Some(arg) = annotation.args.first() else { continue };
                     let value = self.expr(arg);
                     match (&value.ty, &value.expr.kind) {
-                        (Ty::Known(Type::Array { elem, rank: 1, .. }), ExprKind::Local(local)) if elem.is_int() => {
+                        (Ty::Known(Type::Array { elem, rank: 1, .. }), ExprKind::Local(local))
+                            if elem.is_int() =>
+                        {
                             annotations.unique.push((*local, annotation.span));
                         }
                         (Ty::Poison | Ty::FlexArray(_, Origin::Var, 1), _) => {}
                         (ty, _) => {
                             let shown = ty.show();
                             self.report(
-                                Diagnostic::error(format!("`@unique` needs one row of ints, found {shown}"), arg.span, format!("this is {shown}"))
-                                    .help("it tests that no index occurs twice: `@unique(p)` for `y[p[i]] = …`"),
+                                Diagnostic::error(
+                                    format!("`@unique` needs one row of ints, found {shown}"),
+                                    arg.span,
+                                    format!("this is {shown}"),
+                                )
+                                .help("it tests that no index occurs twice: `@unique(p)` for `y[p[i]] = …`"),
                             );
                         }
                     }
@@ -1239,7 +1443,8 @@ impl<'a, 'i> Walk<'a, 'i> {
             .iter()
             .zip(ranges)
             .map(|(index, (lo, hi, inclusive, step))| {
-                let local = self.add_local(&index.name.text, LocalKind::Index, Ty::Known(I64), index.name.span);
+                let local =
+                    self.add_local(&index.name.text, LocalKind::Index, Ty::Known(I64), index.name.span);
                 self.bind_name(&index.name.text, local);
                 Index { local, lo, hi, inclusive, step }
             })
@@ -1256,20 +1461,30 @@ impl<'a, 'i> Walk<'a, 'i> {
     pub fn probe_stmt(&mut self, stmt: &'a ast::Stmt, out: &mut Vec<Stmt>) {
         match &stmt.kind {
             ast::StmtKind::Time(block) => block.stmts.iter().for_each(|inner| self.probe_stmt(inner, out)),
-            ast::StmtKind::Bind { is_var, names, value, .. } if file_call(value).is_some() => self.bind_poison(*is_var, names),
+            ast::StmtKind::Bind { is_var, names, value, .. } if file_call(value).is_some() => {
+                self.bind_poison(*is_var, names)
+            }
             ast::StmtKind::Expr(value) if file_call(value).is_some() => {}
             _ => self.stmt(stmt, out),
         }
     }
 
     /// A statement that runs as a function: its new variables go to `values`; or one value that holds them all is returned.
-    pub fn script_stmt(&mut self, stmt: &'a ast::Stmt, out: &mut Vec<Stmt>, values: &mut Vec<Expr>) -> Option<Expr> {
+    pub fn script_stmt(
+        &mut self,
+        stmt: &'a ast::Stmt,
+        out: &mut Vec<Stmt>,
+        values: &mut Vec<Expr>,
+    ) -> Option<Expr> {
         let span = stmt.span;
         match &stmt.kind {
             ast::StmtKind::Bind { is_var, names, is_tuple, value, .. } => {
                 // several results of one call pass on as they are
                 let assigns = self.script.is_some_and(|script| script.assigned.contains(&true));
-                if (*is_tuple || names.len() > 1) && !assigns && !matches!(value.kind, ast::ExprKind::Tuple(_)) {
+                if (*is_tuple || names.len() > 1)
+                    && !assigns
+                    && !matches!(value.kind, ast::ExprKind::Tuple(_))
+                {
                     let value = self.expr(value);
                     let at = value.expr.span;
                     match value.ty.parts() {
@@ -1288,8 +1503,12 @@ impl<'a, 'i> Walk<'a, 'i> {
                         None => {
                             let shown = value.ty.show();
                             self.report(
-                                Diagnostic::error(format!("only a tuple can be taken apart, found {shown}"), at, format!("this is {shown}"))
-                                    .help("bind one name"),
+                                Diagnostic::error(
+                                    format!("only a tuple can be taken apart, found {shown}"),
+                                    at,
+                                    format!("this is {shown}"),
+                                )
+                                .help("bind one name"),
                             );
                         }
                     }
@@ -1302,8 +1521,11 @@ impl<'a, 'i> Walk<'a, 'i> {
                     if value.ty == Ty::Poison {
                         continue;
                     }
-                    let from_outside = self.root_of(&value.expr).is_some_and(|root| self.vars[root.local.0 as usize].from_script);
-                    let value = if value.ty.is_array() && from_outside { self.copy(value, name.span) } else { value };
+                    let from_outside = self
+                        .root_of(&value.expr)
+                        .is_some_and(|root| self.vars[root.local.0 as usize].from_script);
+                    let value =
+                        if value.ty.is_array() && from_outside { self.copy(value, name.span) } else { value };
                     let expr = value.expr;
                     self.script_facts.declared.push((name.text.clone(), expr.ty.clone(), *is_var));
                     values.push(expr);
@@ -1314,9 +1536,12 @@ impl<'a, 'i> Walk<'a, 'i> {
                 let value = self.expr(value);
                 match &value.ty {
                     Ty::Poison => {}
-                    Ty::Known(Type::Unit) | Ty::Never => out.push(Stmt { kind: StmtKind::Expr(value.expr), span }),
+                    Ty::Known(Type::Unit) | Ty::Never => {
+                        out.push(Stmt { kind: StmtKind::Expr(value.expr), span })
+                    }
                     Ty::Known(Type::Stream) => self.report(
-                        Diagnostic::error("a random stream cannot be shown", span, "a stream").help("draw from it: `rand(s)`"),
+                        Diagnostic::error("a random stream cannot be shown", span, "a stream")
+                            .help("draw from it: `rand(s)`"),
                     ),
                     _ => {
                         let value = self.owned(value);
@@ -1347,7 +1572,8 @@ impl<'a, 'i> Walk<'a, 'i> {
         let Some(parts) = value.ty.parts() else { return value };
         match value.expr.kind {
             ExprKind::Tuple(items) => {
-                let items = items.into_iter().zip(parts).map(|(expr, ty)| self.owned(Typed { expr, ty })).collect();
+                let items =
+                    items.into_iter().zip(parts).map(|(expr, ty)| self.owned(Typed { expr, ty })).collect();
                 self.tuple(items, span)
             }
             _ if self.root_of(&value.expr).is_some() => {
@@ -1375,7 +1601,9 @@ fn never_stmt(expr: Expr) -> Stmt {
         stmts
     };
     let kind = match expr.kind {
-        ExprKind::If(cond, then, otherwise) => StmtKind::If { cond: *cond, then: arm(*then), otherwise: arm(*otherwise) },
+        ExprKind::If(cond, then, otherwise) => {
+            StmtKind::If { cond: *cond, then: arm(*then), otherwise: arm(*otherwise) }
+        }
         ExprKind::Block(block) => StmtKind::Block(arm(*block)),
         kind => StmtKind::Expr(Expr { kind, ..expr }),
     };

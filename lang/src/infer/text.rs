@@ -116,7 +116,9 @@ impl Text<'_> {
                 };
                 let value = match value {
                     UpdateValue::Plain(value) => self.expr(value),
-                    UpdateValue::Product(left, right) => format!("product({}, {})", self.expr(left), self.expr(right)),
+                    UpdateValue::Product(left, right) => {
+                        format!("product({}, {})", self.expr(left), self.expr(right))
+                    }
                 };
                 let mark = if *spelled_out { "  # spelled out" } else { "" };
                 let text = format!("{} {op}= {value}{mark}", self.place(place));
@@ -128,7 +130,9 @@ impl Text<'_> {
                 self.line(&text);
             }
             StmtKind::Swap { targets, sources } => {
-                let names = |locals: &[LocalId]| locals.iter().map(|local| self.name(*local)).collect::<Vec<_>>().join(", ");
+                let names = |locals: &[LocalId]| {
+                    locals.iter().map(|local| self.name(*local)).collect::<Vec<_>>().join(", ")
+                };
                 let text = format!("swap {} = {}", names(targets), names(sources));
                 self.line(&text);
             }
@@ -180,8 +184,14 @@ impl Text<'_> {
             .iter()
             .map(|index| {
                 let dots = if index.inclusive { "..=" } else { ".." };
-                let step = index.step.as_ref().map_or(String::new(), |step| format!(" step {}", self.expr(step)));
-                format!("{} in {}{dots}{}{step}", self.name(index.local), self.expr(&index.lo), self.expr(&index.hi))
+                let step =
+                    index.step.as_ref().map_or(String::new(), |step| format!(" step {}", self.expr(step)));
+                format!(
+                    "{} in {}{dots}{}{step}",
+                    self.name(index.local),
+                    self.expr(&index.lo),
+                    self.expr(&index.hi)
+                )
             })
             .collect();
         shown.join(", ")
@@ -212,7 +222,9 @@ impl Text<'_> {
                 };
                 format!("{op}{}", self.expr(operand))
             }
-            Binary(op, left, right) => format!("({} {} {})", self.expr(left), spell::binary(*op), self.expr(right)),
+            Binary(op, left, right) => {
+                format!("({} {} {})", self.expr(left), spell::binary(*op), self.expr(right))
+            }
             PowLiteral(base, power) => format!("({} ** #{power})", self.expr(base)),
             Pow(base, power) => format!("({} ** {})", self.expr(base), self.expr(power)),
             And(left, right) => format!("({} and {})", self.expr(left), self.expr(right)),
@@ -226,7 +238,9 @@ impl Text<'_> {
                 out
             }
             Convert(operand) => format!("{}<-{}({})", expr.ty, operand.ty, self.expr(operand)),
-            Math(function, args) => format!("{}({})", format!("{function:?}").to_lowercase(), self.list(args)),
+            Math(function, args) => {
+                format!("{}({})", format!("{function:?}").to_lowercase(), self.list(args))
+            }
             If(cond, then, otherwise) => {
                 format!("if {} {} else {}", self.expr(cond), self.block(then), self.block(otherwise))
             }
@@ -242,7 +256,9 @@ impl Text<'_> {
                 let text = match alloc {
                     crate::tree::Alloc::Zeros(sizes) => format!("zeros({})", self.list(sizes)),
                     crate::tree::Alloc::Ones(sizes) => format!("ones({})", self.list(sizes)),
-                    crate::tree::Alloc::Full(value, sizes) => format!("full({}, {})", self.expr(value), self.list(sizes)),
+                    crate::tree::Alloc::Full(value, sizes) => {
+                        format!("full({}, {})", self.expr(value), self.list(sizes))
+                    }
                     crate::tree::Alloc::Arange(lo, hi, step) => {
                         format!("arange({}, {}, {})", self.expr(lo), self.expr(hi), self.expr(step))
                     }
@@ -258,12 +274,17 @@ impl Text<'_> {
                     Some((left, right)) => format!("product({}, {})", self.expr(left), self.expr(right)),
                     None => self.expr(&reduce.term),
                 };
-                let filter = reduce.filter.as_ref().map_or(String::new(), |filter| format!(" if {}", self.expr(filter)));
+                let filter = reduce
+                    .filter
+                    .as_ref()
+                    .map_or(String::new(), |filter| format!(" if {}", self.expr(filter)));
                 let marks = marks(&reduce.annotations, reduce.draws);
                 let kind = format!("{:?}", reduce.kind).to_lowercase();
                 format!("{kind}:{}({term} {marks}for {}{filter})", expr.ty, self.indices(&reduce.indices))
             }
-            Rand(stream) => format!("rand:{}({})", expr.ty, stream.map_or(String::new(), |local| self.name(local))),
+            Rand(stream) => {
+                format!("rand:{}({})", expr.ty, stream.map_or(String::new(), |local| self.name(local)))
+            }
             RandInt { stream, lo, hi } => {
                 let stream = stream.map_or(String::new(), |local| format!("{}, ", self.name(local)));
                 format!("rand_int({stream}{}, {})", self.expr(lo), self.expr(hi))

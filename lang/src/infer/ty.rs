@@ -9,7 +9,7 @@ use crate::types::{Layout, Scalar, Type};
 /// Kind of a literal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lit {
-    /// An element of `zeros(n)`: anything may be stored; f64 if nothing is.
+    /// An element of `zeros(n)`: any type may be stored; f64 if only literals are, as in NumPy.
     Any,
     Int,
     Float,
@@ -69,7 +69,7 @@ impl Ty {
 
     /// A tuple, known if all its parts are.
     pub fn tuple(items: Vec<Ty>) -> Ty {
-        if items.iter().any(|item| *item == Ty::Poison) {
+        if items.contains(&Ty::Poison) {
             return Ty::Poison;
         }
         let known: Option<Vec<Type>> = items
@@ -204,7 +204,8 @@ pub fn join(left: &Ty, right: &Ty) -> Option<Ty> {
         (Ty::Poison, _) | (_, Ty::Poison) => Some(Ty::Poison),
         (Ty::Never, other) | (other, Ty::Never) => Some(other.clone()),
         (Ty::Lit(a, from_a), Ty::Lit(b, from_b)) => Some(Ty::Lit(*a.max(b), either(*from_a, *from_b))),
-        (Ty::Lit(lit, origin), Ty::Known(Type::Scalar(scalar))) | (Ty::Known(Type::Scalar(scalar)), Ty::Lit(lit, origin)) => {
+        (Ty::Lit(lit, origin), Ty::Known(Type::Scalar(scalar)))
+        | (Ty::Known(Type::Scalar(scalar)), Ty::Lit(lit, origin)) => {
             Some(match literal_with(*lit, *origin, *scalar) {
                 Number::Known(scalar) => Ty::scalar(scalar),
                 Number::Lit(lit, origin) => Ty::Lit(lit, origin),
@@ -226,7 +227,8 @@ pub fn join(left: &Ty, right: &Ty) -> Option<Ty> {
             if left.len() != right.len() {
                 return None;
             }
-            let items: Option<Vec<Ty>> = left.iter().zip(&right).map(|(left, right)| join(left, right)).collect();
+            let items: Option<Vec<Ty>> =
+                left.iter().zip(&right).map(|(left, right)| join(left, right)).collect();
             items.map(Ty::tuple)
         }
     }
@@ -235,7 +237,9 @@ pub fn join(left: &Ty, right: &Ty) -> Option<Ty> {
 /// The same type with contiguous arrays: that of a fresh value.
 pub fn contiguous(ty: &Type) -> Type {
     match ty {
-        Type::Array { elem, rank, .. } => Type::Array { elem: *elem, rank: *rank, layout: Layout::Contiguous },
+        Type::Array { elem, rank, .. } => {
+            Type::Array { elem: *elem, rank: *rank, layout: Layout::Contiguous }
+        }
         Type::Tuple(items) => Type::Tuple(items.iter().map(contiguous).collect()),
         Type::Unit | Type::Scalar(_) | Type::Stream => ty.clone(),
     }
@@ -265,9 +269,8 @@ fn literal_with(lit: Lit, origin: Origin, scalar: Scalar) -> Number {
 pub fn common(left: Number, right: Number) -> Option<Number> {
     Some(match (left, right) {
         (Number::Lit(a, from_a), Number::Lit(b, from_b)) => Number::Lit(a.max(b), either(from_a, from_b)),
-        (Number::Lit(lit, origin), Number::Known(scalar)) | (Number::Known(scalar), Number::Lit(lit, origin)) => {
-            literal_with(lit, origin, scalar)
-        }
+        (Number::Lit(lit, origin), Number::Known(scalar))
+        | (Number::Known(scalar), Number::Lit(lit, origin)) => literal_with(lit, origin, scalar),
         (Number::Known(a), Number::Known(b)) => Number::Known(a.join(b)?),
     })
 }
@@ -301,6 +304,8 @@ impl Estimate {
     pub fn take(&mut self, value: Number) -> bool {
         let before = *self;
         match value {
+            // an int literal adapts to whatever the elements of `zeros(n)` become
+            Number::Lit(Lit::Int, _) if self.lit == Lit::Any => {}
             Number::Lit(lit, _) => self.lit = self.lit.max(lit),
             Number::Known(scalar) => match self.typed {
                 None => self.typed = Some(scalar),

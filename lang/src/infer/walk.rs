@@ -14,7 +14,12 @@ use crate::types::{Layout, Scalar, Type};
 use std::collections::HashMap;
 
 /// Walks a body once.
-pub(super) fn walk(specs: &Specs<'_>, key: &Key, estimates: HashMap<u32, Estimate>, assumed: Option<Type>) -> Outcome {
+pub(super) fn walk(
+    specs: &Specs<'_>,
+    key: &Key,
+    estimates: HashMap<u32, Estimate>,
+    assumed: Option<Type>,
+) -> Outcome {
     let mut walk = Walk {
         specs,
         checked: specs.checked,
@@ -311,7 +316,8 @@ impl<'a, 'i> Walk<'a, 'i> {
         let mut body = Vec::new();
         self.tail_stmts(&ast.body.stmts, &mut body);
         self.close_block();
-        let end = Span { start: ast.body.span.end.saturating_sub(1).max(ast.body.span.start), ..ast.body.span };
+        let end =
+            Span { start: ast.body.span.end.saturating_sub(1).max(ast.body.span.start), ..ast.body.span };
         let result = self.result(&body, end);
         let result_shapes = self.result_shapes(ast, &result);
         self.close_block();
@@ -359,7 +365,9 @@ impl<'a, 'i> Walk<'a, 'i> {
         fn shapes(walk: &Walk<'_, '_>, ty: &ast::TypeExpr, out: &mut Vec<Option<Vec<Dim>>>) {
             match &ty.kind {
                 ast::TypeExprKind::Name(_) => {}
-                ast::TypeExprKind::Array { dims, .. } => out.push(Some(dims.iter().map(|dim| walk.known_dim(dim)).collect())),
+                ast::TypeExprKind::Array { dims, .. } => {
+                    out.push(Some(dims.iter().map(|dim| walk.known_dim(dim)).collect()))
+                }
                 ast::TypeExprKind::Tuple(items) => items.iter().for_each(|item| shapes(walk, item, out)),
             }
         }
@@ -382,15 +390,22 @@ impl<'a, 'i> Walk<'a, 'i> {
                     ast::TypeExprKind::Name(name) => self.scalar_named(name),
                     _ => None,
                 };
-                Type::Array { elem: elem.unwrap_or(Scalar::F64), rank: dims.len() as u8, layout: Layout::Contiguous }
+                Type::Array {
+                    elem: elem.unwrap_or(Scalar::F64),
+                    rank: dims.len() as u8,
+                    layout: Layout::Contiguous,
+                }
             }
-            ast::TypeExprKind::Tuple(items) => Type::Tuple(items.iter().map(|item| self.written_type(item)).collect()),
+            ast::TypeExprKind::Tuple(items) => {
+                Type::Tuple(items.iter().map(|item| self.written_type(item)).collect())
+            }
         }
     }
 
     /// The type that a name means, unless a variable hides it.
     pub fn scalar_named(&self, name: &str) -> Option<Scalar> {
-        Scalar::from_name(name).or_else(|| self.type_vars.get(name).copied().filter(|_| self.lookup(name).is_none()))
+        Scalar::from_name(name)
+            .or_else(|| self.type_vars.get(name).copied().filter(|_| self.lookup(name).is_none()))
     }
 
     fn result(&mut self, body: &[tree::Stmt], end: Span) -> Type {
@@ -446,20 +461,24 @@ impl<'a, 'i> Walk<'a, 'i> {
         let mut params = Vec::new();
         let mut assigned = Vec::new();
         for ((var, ty), is_assigned) in script.vars.iter().zip(&key.params).zip(script.assigned) {
-            let local = self.add_local(&var.name, LocalKind::Param, Ty::Known(ty.clone()), span);
+            // declared by an earlier statement, at a place that is not kept
+            let outside = Span { end: span.start, ..span };
+            let local = self.add_local(&var.name, LocalKind::Param, Ty::Known(ty.clone()), outside);
             self.vars[local.0 as usize].from_script = true;
             self.vars[local.0 as usize].writable = var.is_var;
             params.push(tree::Param { local, is_mut: false, dims: None, span });
             // parameters are never assigned: an assigned variable starts as a copy
             let mut meant = local;
             if *is_assigned && !ty_has_array(ty) {
-                meant = self.add_local(&var.name, LocalKind::Var, Ty::Known(ty.clone()), span);
+                meant = self.add_local(&var.name, LocalKind::Var, Ty::Known(ty.clone()), outside);
                 let value = self.local(local, span).expr;
                 body.push(tree::Stmt { kind: tree::StmtKind::Let { local: meant, value }, span });
                 assigned.push((var.name.clone(), meant));
             }
             self.bind_name(&var.name, meant);
-            for alias in script.names.iter().filter(|alias| alias.alias_of.as_deref() == Some(var.name.as_str())) {
+            for alias in
+                script.names.iter().filter(|alias| alias.alias_of.as_deref() == Some(var.name.as_str()))
+            {
                 self.bind_name(&alias.name, meant);
             }
         }
@@ -543,6 +562,11 @@ impl<'a, 'i> Walk<'a, 'i> {
     }
 }
 
+/// Adds the place of a declaration, if it stands in this source.
+pub(super) fn declared_at(diagnostic: Diagnostic, declared: Span, text: &str) -> Diagnostic {
+    if declared.start == declared.end { diagnostic } else { diagnostic.with(declared, text) }
+}
+
 /// Never reached by a program without errors.
 pub(super) fn placeholder(span: Span) -> tree::Expr {
     tree::Expr { kind: tree::ExprKind::Const(tree::Const::Bool(false)), ty: Type::Unit, span }
@@ -555,7 +579,17 @@ pub(super) fn diverges(stmts: &[tree::Stmt]) -> bool {
         Some(Return(_) | Break | Continue) => true,
         Some(If { then, otherwise, .. }) => diverges(then) && diverges(otherwise),
         Some(Block(inner) | Fast(inner)) => diverges(inner),
-        Some(Let { .. } | Set { .. } | Update { .. } | SetMany { .. } | Swap { .. } | For(_) | While { .. } | Expr(_) | Print(_))
+        Some(
+            Let { .. }
+            | Set { .. }
+            | Update { .. }
+            | SetMany { .. }
+            | Swap { .. }
+            | For(_)
+            | While { .. }
+            | Expr(_)
+            | Print(_),
+        )
         | None => false,
     }
 }
