@@ -8,4 +8,3 @@ pub mod passes;
 pub mod pipeline;
 pub mod prelude;
 pub mod report;
-

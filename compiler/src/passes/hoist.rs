@@ -18,7 +18,8 @@ fn hoist(func: &mut Func, _report: &mut Report) {
     if !func.ops.iter().any(|op| is_loop(&op.code)) {
         return;
     }
-    let mut hoist = Hoist { levels: vec![0; func.values.len()], safe: vec![NEVER; func.ops.len()], loops: Vec::new() };
+    let mut hoist =
+        Hoist { levels: vec![0; func.values.len()], safe: vec![NEVER; func.ops.len()], loops: Vec::new() };
     let body = func.body;
     hoist.region(func, body);
     if func.ops.iter().any(|op| op.code == OpCode::Load) {

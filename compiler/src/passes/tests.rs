@@ -44,7 +44,8 @@ fn read(path: &Path, pass: &str) -> Case {
     };
     let program = parse(head).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     verify(&program).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let calls = head.lines().filter_map(|line| line.strip_prefix("# call ")).map(|call| arguments(&program, call));
+    let calls =
+        head.lines().filter_map(|line| line.strip_prefix("# call ")).map(|call| arguments(&program, call));
     let calls = calls.collect();
     Case { program, calls, head: format!("{}\n\n{mark}", head.trim_end()), expected: expected.to_string() }
 }
@@ -113,7 +114,8 @@ pub(crate) fn assert_same(before: &Program, after: &Program, args: &[Arg], what:
     let (a, b) = (run(before, args), run(after, args));
     let is_same = match (&a, &b) {
         (Ok(a), Ok(b)) => {
-            let same = |a: &[Arg], b: &[Arg]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_same(b));
+            let same =
+                |a: &[Arg], b: &[Arg]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_same(b));
             same(&a.results, &b.results) && same(&a.args, &b.args) && a.prints == b.prints
         }
         (Err(EvalError::Broken(message)), _) | (_, Err(EvalError::Broken(message))) => {

@@ -8,8 +8,7 @@
 //! see [`super::ranges`]. The outermost loop before which a check can be tested takes it.
 
 use super::copy::{Copier, Map};
-use super::poly::{NO_ATOM, Poly};
-use super::ranges::{AtomKind, GUARD, Guards, Proofs, Ranges, Stays, Visit, walk};
+use super::ranges::{AtomKind, GUARD, Guards, NO_ATOM, Poly, Proofs, Ranges, Stays, Visit, walk};
 use super::{Apply, Pass, Renames, count_ops, new_value, take_ops};
 use crate::ir::{CheckKind, Func, OpCode, OpId, RegionId, SiteId, Terminator, Type, Value};
 use crate::report::{Report, header};
@@ -17,8 +16,11 @@ use kiln_lang::span::Span;
 use kiln_lang::tree::Const;
 
 /// The pass.
-pub const VERSION: Pass =
-    Pass { name: "version", about: "test once before a loop what its checks test", apply: Apply::Func(version) };
+pub const VERSION: Pass = Pass {
+    name: "version",
+    about: "test once before a loop what its checks test",
+    apply: Apply::Func(version),
+};
 
 /// A loop of more ops is not doubled.
 const LARGEST: usize = 1500;
@@ -154,14 +156,8 @@ impl Plan {
             }
         }
         // The test itself must not wrap.
-        for condition in &conditions {
-            let fits = |(least, greatest): (i128, i128)| {
-                least >= i64::MIN.into() && greatest <= i64::MAX.into()
-            };
-            let plain = ranges.guarded_range(condition, &mut guards, 0);
-            if !plain.is_some_and(fits) {
-                return false;
-            }
+        if !conditions.iter().all(|poly| is_comparison(poly) || ranges.fits_guarded(poly, &mut guards)) {
+            return false;
         }
         guards.sort_unstable();
         guards.dedup();
@@ -190,6 +186,18 @@ impl Plan {
             self.tests[at.index()] = Some(test);
         }
         fits
+    }
+}
+
+/// Is `poly >= 0` one comparison: `a >= c`, `a <= c`, `a >= b`, or `a > b`?
+fn is_comparison(poly: &Poly) -> bool {
+    let is_plain =
+        |&(product, coefficient): &([u32; 3], i128)| product[1] == NO_ATOM && coefficient.abs() == 1;
+    let fits = poly.constant.abs() < i64::MAX.into();
+    match &poly.terms[..] {
+        [term] => is_plain(term) && fits,
+        [a, b] => is_plain(a) && is_plain(b) && a.1 == -b.1 && matches!(poly.constant, 0 | -1),
+        _ => false,
     }
 }
 
@@ -331,7 +339,7 @@ impl Emit<'_> {
         }
     }
 
-    /// -GUARD <= atom <= GUARD
+    /// `-GUARD <= atom <= GUARD`
     fn is_near_zero(&mut self, kind: AtomKind) -> Value {
         let atom = self.atom(kind);
         let (low, high) = (self.int(-GUARD), self.int(GUARD));
@@ -341,6 +349,24 @@ impl Emit<'_> {
     }
 
     fn is_nonneg(&mut self, condition: &Condition) -> Value {
+        match (&condition.terms[..], condition.constant) {
+            // a + c >= 0, c - a >= 0
+            ([(factor @ (1 | -1), a)], constant) if a.len() == 1 && constant.abs() < i64::MAX.into() => {
+                let (a, bound) = (self.atom(a[0]), self.int(-factor * constant));
+                let code = if *factor == 1 { OpCode::Ge } else { OpCode::Le };
+                return self.op(code, vec![a, bound], Type::BOOL);
+            }
+            // a - b >= 0, a - b - 1 >= 0
+            ([(x @ (1 | -1), a), (y, b)], constant @ (0 | -1))
+                if a.len() == 1 && b.len() == 1 && *y == -*x =>
+            {
+                let (a, b) = (self.atom(a[0]), self.atom(b[0]));
+                let (big, small) = if *x == 1 { (a, b) } else { (b, a) };
+                let code = if constant == 0 { OpCode::Ge } else { OpCode::Gt };
+                return self.op(code, vec![big, small], Type::BOOL);
+            }
+            _ => {}
+        }
         let mut sum: Option<Value> = None;
         for (coefficient, atoms) in &condition.terms {
             let mut product: Option<Value> = None;
