@@ -20,7 +20,9 @@ mod copy;
 mod ranges;
 mod returns;
 #[cfg(test)]
-pub(crate) mod tests;
+mod fuzz;
+#[cfg(test)]
+mod tests;
 
 use crate::ir::{Def, Func, OpCode, OpId, Program, RegionId, Terminator, Type, Value, ValueData};
 use crate::report::Report;

@@ -89,6 +89,7 @@ enum Undo {
     Range(Atom, i128, i128),
     Equal(Atom),
     NonZero(Value),
+    HandedOver(Atom, Value, Value),
 }
 
 /// May a proof rest on guards?
@@ -294,14 +295,11 @@ impl Ranges {
                 let param = func.region(body).params[position];
                 if func.ty(param) == Type::I64 {
                     self.define(param);
-                    if let Some(form) = self.form(func, value) {
-                        let atom = self.atom(func, param);
-                        self.set_equal(atom, form);
-                    }
+                    self.hand_over(func, value, param);
                 }
             }
         }
-        self.region(func, body, visit);
+        // The body cannot name what the head computed.
         for &inner in &ops {
             for &result in &func.op(inner).results {
                 self.positions[result.index()] = 0;
@@ -310,7 +308,22 @@ impl Ranges {
         for &param in &func.region(head).params {
             self.positions[param.index()] = 0;
         }
+        self.region(func, body, visit);
         self.forget(mark);
+    }
+
+    /// `param` is `value` from here on, which has no other name any more.
+    fn hand_over(&mut self, func: &Func, value: Value, param: Value) {
+        let Some(form) = self.form(func, value) else { return };
+        let atom = self.atom_of[value.index()];
+        if atom != NO_ATOM && *form.poly == Poly::atom(atom) && self.kind(atom) == AtomKind::Value(value) {
+            self.atom_of[param.index()] = atom;
+            self.undo.push(Undo::HandedOver(atom, value, param));
+            self.atoms[atom as usize].kind = AtomKind::Value(param);
+        } else {
+            let atom = self.atom(func, param);
+            self.set_equal(atom, form);
+        }
     }
 
     fn forget(&mut self, mark: usize) {
@@ -332,6 +345,10 @@ impl Ranges {
                     (data.least, data.greatest) = (least, greatest);
                 }
                 Undo::Equal(atom) => self.atoms[atom as usize].equal = None,
+                Undo::HandedOver(atom, value, param) => {
+                    self.atom_of[param.index()] = NO_ATOM;
+                    self.atoms[atom as usize].kind = AtomKind::Value(value);
+                }
                 Undo::NonZero(value) => self.nonzero[value.index()] = false,
             }
         }
