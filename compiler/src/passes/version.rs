@@ -156,8 +156,13 @@ impl Plan {
             }
         }
         // The test itself must not wrap.
-        if !conditions.iter().all(|poly| is_comparison(poly) || ranges.fits_guarded(poly, &mut guards)) {
-            return false;
+        for poly in &conditions {
+            let sum = Poly { constant: 0, terms: poly.terms.clone() };
+            let fits = |constant: i128| constant.abs() < i64::MAX.into();
+            let is_testable = fits(poly.constant) && poly.terms.iter().all(|&(_, factor)| fits(factor));
+            if !is_testable || !is_comparison(poly) && !ranges.fits_guarded(&sum, &mut guards) {
+                return false;
+            }
         }
         guards.sort_unstable();
         guards.dedup();
@@ -193,9 +198,8 @@ impl Plan {
 fn is_comparison(poly: &Poly) -> bool {
     let is_plain =
         |&(product, coefficient): &([u32; 3], i128)| product[1] == NO_ATOM && coefficient.abs() == 1;
-    let fits = poly.constant.abs() < i64::MAX.into();
     match &poly.terms[..] {
-        [term] => is_plain(term) && fits,
+        [term] => is_plain(term),
         [a, b] => is_plain(a) && is_plain(b) && a.1 == -b.1 && matches!(poly.constant, 0 | -1),
         _ => false,
     }
@@ -351,7 +355,7 @@ impl Emit<'_> {
     fn is_nonneg(&mut self, condition: &Condition) -> Value {
         match (&condition.terms[..], condition.constant) {
             // a + c >= 0, c - a >= 0
-            ([(factor @ (1 | -1), a)], constant) if a.len() == 1 && constant.abs() < i64::MAX.into() => {
+            ([(factor @ (1 | -1), a)], constant) if a.len() == 1 => {
                 let (a, bound) = (self.atom(a[0]), self.int(-factor * constant));
                 let code = if *factor == 1 { OpCode::Ge } else { OpCode::Le };
                 return self.op(code, vec![a, bound], Type::BOOL);
