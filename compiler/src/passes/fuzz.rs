@@ -84,7 +84,8 @@ impl Maker {
     fn some_int(&mut self, scope: &mut Scope, depth: usize) -> Value {
         if depth == 0 || self.random.below(3) == 0 {
             return if self.random.below(4) == 0 {
-                let value = self.random.of(&[0, 1, 1, 2, 3, 4, -1, i64::MAX, i64::MIN]);
+                let few = self.random.of(&[0, 0, 1, 1, 2, 3]);
+                let value = self.random.of(&[few, few, few, few, few, 4, -1, i64::MAX, i64::MIN]);
                 self.int(value)
             } else {
                 // Inner indices come last.
@@ -141,6 +142,49 @@ impl Maker {
             self.check(CheckKind::Bounds { array: "a".into(), axis: axis as u8 }, &[index, size]);
         }
         (array, args)
+    }
+
+    /// A store that a condition keeps in bounds; the checks stand inside.
+    fn guarded_store(&mut self, scope: &mut Scope) {
+        let list = scope.arrays.clone();
+        let (array, rank) = self.random.of(&list);
+        let zero = self.int(0);
+        let mut args = vec![array];
+        let mut sizes = Vec::new();
+        let mut holds: Option<Value> = None;
+        for axis in 0..rank {
+            let index = self.some_int(scope, 1);
+            args.push(index);
+            sizes.push(self.dim(array, axis));
+            let above = self.value(OpCode::Ge, &[index, zero], Type::BOOL);
+            let below = self.value(OpCode::Lt, &[index, sizes[axis]], Type::BOOL);
+            for part in [above, below] {
+                holds = Some(match holds {
+                    None => part,
+                    Some(holds) => self.value(OpCode::And, &[holds, part], Type::BOOL),
+                });
+            }
+        }
+        let is_int = self.func.ty(array).scalar() == Scalar::I64;
+        let list = if is_int { scope.ints.clone() } else { scope.floats.clone() };
+        args.push(self.random.of(&list));
+        let holds = holds.expect("a rank");
+        let op = self.func.push_op(self.region, OpCode::If, vec![holds], &[], Span::default());
+        for number in 0..2 {
+            let region = self.func.add_region();
+            self.func.ops[op.index()].regions.push(region);
+            let (args, sizes) = (&args, &sizes);
+            self.in_region(region, |maker| {
+                if number == 0 {
+                    for (axis, &size) in sizes.iter().enumerate() {
+                        let kind = CheckKind::Bounds { array: "a".into(), axis: axis as u8 };
+                        maker.check(kind, &[args[1 + axis], size]);
+                    }
+                    maker.op(OpCode::Store, args, &[]);
+                }
+                Terminator::Yield(Vec::new())
+            });
+        }
     }
 
     fn load(&mut self, scope: &mut Scope) {
@@ -361,8 +405,9 @@ impl Maker {
                 return;
             }
             match self.random.below(if depth < 4 { 12 } else { 6 }) {
-                0 | 1 => self.load(scope),
-                2 | 3 => self.store(scope),
+                0 => self.load(scope),
+                1 => self.store(scope),
+                2 | 3 => self.guarded_store(scope),
                 4 => self.float(scope),
                 5 if scope.reductions => {
                     let term = self.some_int(scope, 1);
