@@ -6,5 +6,6 @@
 pub mod ir;
 pub mod passes;
 pub mod pipeline;
+pub mod lower;
 pub mod prelude;
 pub mod report;

@@ -4,7 +4,22 @@
 #![forbid(unsafe_code)]
 
 pub mod ast;
+pub mod ast_text;
+pub mod builtins;
+mod constant;
 pub mod diag;
+mod habits;
+pub mod infer;
+pub mod lexer;
+pub mod parser;
+pub mod resolve;
+pub mod script;
+pub mod signature;
 pub mod span;
+mod spell;
+mod visit;
 pub mod tree;
 pub mod types;
+
+pub use ast_text::ast_text;
+pub use parser::{check_text, is_complete, parse};
