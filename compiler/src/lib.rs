@@ -3,6 +3,7 @@
 //! In: a typed tree (`kiln_lang::tree`). Out: object code, and reports of what was done. Holds: pure; the same input gives the same bytes.
 #![forbid(unsafe_code)]
 
+pub mod check_loops;
 pub mod ir;
 pub mod passes;
 pub mod pipeline;

@@ -3,9 +3,7 @@
 //! In: [`ast::Module`]. Out: text, blocks indented, expressions with all their parentheses and the operator first. Holds: equal trees
 //! give equal text; spans and comments other than docs are left out.
 
-use crate::ast::{
-    self, AssignOp, BinaryOp, CompareOp, ExprKind, Item, StmtKind, TypeExprKind, UnaryOp,
-};
+use crate::ast::{self, AssignOp, BinaryOp, CompareOp, ExprKind, Item, StmtKind, TypeExprKind, UnaryOp};
 use std::fmt::Write;
 
 /// An indented dump.

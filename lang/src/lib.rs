@@ -17,9 +17,13 @@ pub mod script;
 pub mod signature;
 pub mod span;
 mod spell;
-mod visit;
 pub mod tree;
 pub mod types;
+mod visit;
 
 pub use ast_text::ast_text;
+pub use infer::{infer, tree_text};
 pub use parser::{check_text, is_complete, parse};
+pub use resolve::{Checked, resolve, resolve_entry};
+pub use script::script_step;
+pub use signature::{functions, signature};

@@ -3,6 +3,7 @@
 //! In: [`ast`] nodes. Out: one short line. Holds: never longer than a line of a message, whatever the size of the tree.
 
 use crate::ast;
+pub use crate::ast_text::{binary_text as binary, compare_text as compare, type_text as type_expr};
 
 const LONGEST: usize = 60;
 
@@ -18,55 +19,6 @@ pub fn list(exprs: &[ast::Expr]) -> String {
     let mut out = String::new();
     separated(exprs, &mut out);
     if out.chars().count() > LONGEST { "…".into() } else { out }
-}
-
-/// As written: `+`, `//`, `and`.
-pub fn binary(op: ast::BinaryOp) -> &'static str {
-    use ast::BinaryOp::*;
-    match op {
-        Add => "+",
-        Sub => "-",
-        Mul => "*",
-        Div => "/",
-        FloorDiv => "//",
-        Rem => "%",
-        Pow => "**",
-        MatMul => "@",
-        And => "and",
-        Or => "or",
-        BitAnd => "&",
-        BitOr => "|",
-        BitXor => "^",
-        Shl => "<<",
-        Shr => ">>",
-    }
-}
-
-/// As written: `<=`.
-pub fn compare(op: ast::CompareOp) -> &'static str {
-    match op {
-        ast::CompareOp::Eq => "==",
-        ast::CompareOp::Ne => "!=",
-        ast::CompareOp::Lt => "<",
-        ast::CompareOp::Le => "<=",
-        ast::CompareOp::Gt => ">",
-        ast::CompareOp::Ge => ">=",
-    }
-}
-
-/// A written type.
-pub fn type_expr(ty: &ast::TypeExpr) -> String {
-    match &ty.kind {
-        ast::TypeExprKind::Name(name) => name.clone(),
-        ast::TypeExprKind::Array { elem, dims } => {
-            let dims: Vec<String> = dims.iter().map(dim).collect();
-            format!("[{}; {}]", type_expr(elem), dims.join(", "))
-        }
-        ast::TypeExprKind::Tuple(items) => {
-            let items: Vec<String> = items.iter().map(type_expr).collect();
-            format!("({})", items.join(", "))
-        }
-    }
 }
 
 /// A shape position.

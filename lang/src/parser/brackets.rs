@@ -54,8 +54,8 @@ pub(super) fn wants_more(kind: TokenKind) -> bool {
         Comma | Arrow | At | DotDot | DotDotEq | In | And | Or | Not => true,
         Eq | PlusEq | MinusEq | StarEq | SlashEq | SlashSlashEq | PercentEq | StarStarEq | AtEq | AmpEq
         | PipeEq | CaretEq | LtLtEq | GtGtEq | ColonEq | FatArrow => true,
-        EqEq | NotEq | Lt | LtEq | Gt | GtEq | Plus | Minus | Star | Slash | SlashSlash | Percent | StarStar
-        | Amp | Pipe | Caret | Tilde | LtLt | GtGt => true,
+        EqEq | NotEq | Lt | LtEq | Gt | GtEq | Plus | Minus | Star | Slash | SlashSlash | Percent
+        | StarStar | Amp | Pipe | Caret | Tilde | LtLt | GtGt => true,
         AmpAmp | PipePipe | EqEqEq | NotEqEq | LtGt | SlashStar | Quote | Backslash | Bang | PlusPlus
         | MinusMinus | Ellipsis | Question | Bad | End => false,
         Newline | Int | Float | Str | Name | Comment | Fn | Let | Var | Const | If | Else | For | While
@@ -108,10 +108,13 @@ fn spelling(kind: TokenKind) -> &'static str {
 struct Open {
     kind: TokenKind,
     token: Token,
+    index: usize,
     /// Indentation of its line.
     indent: u32,
     /// The first line end at which a person would say that it should have been closed.
     place: Option<usize>,
+    /// Something bad ran to the end of its line, and may have swallowed its partner.
+    is_excused: bool,
     /// How many `(` and `[` were open around it, to be restored behind a `}`.
     outer: [usize; 3],
 }
@@ -155,7 +158,11 @@ impl Matcher {
                     line_begin = token.end;
                     self.note_place(tokens, index);
                 }
-                TokenKind::LParen | TokenKind::LBracket | TokenKind::LBrace => self.open(token, indent),
+                TokenKind::LParen | TokenKind::LBracket => self.open(token, index, indent),
+                TokenKind::LBrace => {
+                    self.note_body(tokens, index, first_of_line);
+                    self.open(token, index, indent);
+                }
                 TokenKind::RParen | TokenKind::RBracket | TokenKind::RBrace => {
                     tokens[index].kind = self.close(tokens, index, indent);
                 }
@@ -166,11 +173,16 @@ impl Matcher {
                     }
                 }
                 TokenKind::End => {
-                    self.ends_inside = self.diagnostics.is_empty()
-                        && self.stray_braces.is_empty()
-                        && !self.stack.is_empty();
+                    self.ends_inside =
+                        self.diagnostics.is_empty() && self.stray_braces.is_empty() && !self.stack.is_empty();
                     while !self.stack.is_empty() {
                         self.give_up(tokens, index);
+                    }
+                }
+                TokenKind::Bad if matches!(tokens[index + 1].kind, TokenKind::Newline | TokenKind::End) => {
+                    for open in self.stack.iter_mut().rev().take_while(|open| open.token.start >= line_begin)
+                    {
+                        open.is_excused = true;
                     }
                 }
                 kind if token.line_start && begins_statement(kind) => {
@@ -186,26 +198,47 @@ impl Matcher {
     /// At a line end: would the innermost bracket better have been closed by now?
     fn note_place(&mut self, tokens: &[Token], index: usize) {
         let Some(open) = self.stack.last_mut() else { return };
-        if !is_round(open.kind) || open.place.is_some() || index == 0 || !ends_operand(tokens[index - 1].kind) {
+        if !is_round(open.kind) || open.place.is_some() || index == 0 || !ends_operand(tokens[index - 1].kind)
+        {
             return;
         }
         let next = tokens[index + 1];
         let next_indent = next.start - tokens[index].end;
-        let outdented =
-            matches!(next.kind, TokenKind::For | TokenKind::If) && next_indent <= open.indent;
+        let outdented = matches!(next.kind, TokenKind::For | TokenKind::If) && next_indent <= open.indent;
         if may_begin_line(next.kind) || outdented {
             open.place = Some(index);
         }
     }
 
-    fn open(&mut self, token: Token, indent: u32) {
+    /// At a `{`: does a body begin here, so that the innermost bracket had better been closed?
+    fn note_body(&mut self, tokens: &[Token], index: usize, first_of_line: TokenKind) {
+        use TokenKind::{At, Fn, For, If, RBrace, While};
+        if let Some(open) = self.stack.last_mut()
+            && is_round(open.kind)
+            && open.place.is_none()
+            && ends_operand(tokens[index - 1].kind)
+            && matches!(first_of_line, Fn | For | If | While | At | RBrace)
+        {
+            open.place = Some(index);
+        }
+    }
+
+    fn open(&mut self, token: Token, index: usize, indent: u32) {
         let outer = self.open;
         match token.kind {
             TokenKind::LParen => self.open[0] += 1,
             TokenKind::LBracket => self.open[1] += 1,
             _ => self.open = [0, 0, outer[2] + 1],
         }
-        self.stack.push(Open { kind: token.kind, token, indent, place: None, outer });
+        self.stack.push(Open {
+            kind: token.kind,
+            token,
+            index,
+            indent,
+            place: None,
+            is_excused: false,
+            outer,
+        });
     }
 
     fn pop(&mut self) -> Option<Open> {
@@ -238,24 +271,32 @@ impl Matcher {
         }
         let found = spelling(token.kind);
         let span = token.span(self.source);
-        if let Some(open) = self.stack.last().filter(|open| is_round(open.kind) && token.kind != TokenKind::RBrace) {
+        if let Some(open) =
+            self.stack.last().filter(|open| is_round(open.kind) && token.kind != TokenKind::RBrace)
+        {
             let (kind, opener) = (closer_of(open.kind), open.token.span(self.source));
             let (opened, wanted) = (spelling(open.kind), spelling(kind));
             self.report(
-                Diagnostic::error(format!("`{opened}` is closed by `{found}`"), span, format!("expected `{wanted}`"))
-                    .with(opener, "opened here")
-                    .help(format!("write `{wanted}`")),
+                Diagnostic::error(
+                    format!("`{opened}` is closed by `{found}`"),
+                    span,
+                    format!("expected `{wanted}`"),
+                )
+                .with(opener, "opened here")
+                .help(format!("write `{wanted}`")),
             );
             self.pop();
             return kind;
         }
         self.removals.push(index);
-        let stray = Diagnostic::error(format!("this `{found}` closes nothing"), span, "")
-            .help(format!("remove it, or open it with `{}`", match token.kind {
+        let stray = Diagnostic::error(format!("this `{found}` closes nothing"), span, "").help(format!(
+            "remove it, or open it with `{}`",
+            match token.kind {
                 TokenKind::RParen => "(",
                 TokenKind::RBracket => "[",
                 _ => "{",
-            }));
+            }
+        ));
         if token.kind == TokenKind::RBrace {
             if self.stray_braces.len() < MAX_DIAGNOSTICS {
                 self.stray_braces.push(stray);
@@ -274,7 +315,8 @@ impl Matcher {
             Some(last) if last.kind == TokenKind::Newline && is_round(open.kind) => before - 1,
             _ => before,
         };
-        let place = open.place.unwrap_or(before);
+        // An annotation may itself hold the bracket that is open, so that `before` lies before it.
+        let place = open.place.unwrap_or(before).max(open.index + 1);
         let kind = closer_of(open.kind);
         // The width of nothing; the place is filled in when the token before it is known.
         self.insertions.push((place, Token { kind, line_start: false, start: 0, end: 0 }));
@@ -284,6 +326,9 @@ impl Matcher {
         {
             outer.place = Some(place);
         }
+        if open.is_excused {
+            return;
+        }
         let (opened, wanted) = (spelling(open.kind), spelling(kind));
         let mut diagnostic = Diagnostic::error(
             format!("this `{opened}` is never closed"),
@@ -292,9 +337,10 @@ impl Matcher {
         )
         .help(format!("close it with `{wanted}`"));
         if let (TokenKind::LBrace, Some((opener, closer))) = (open.kind, self.suspect.take()) {
-            diagnostic = diagnostic
-                .with(opener.span(self.source), "this `{` …")
-                .with(closer.span(self.source), "… is closed by this `}`, which is not below it: one may be missing before");
+            diagnostic = diagnostic.with(opener.span(self.source), "this `{` …").with(
+                closer.span(self.source),
+                "… is closed by this `}`, which is not below it: one may be missing before",
+            );
         }
         self.report(diagnostic);
     }
@@ -313,7 +359,8 @@ fn rebuild(
     insertions: &[(usize, Token)],
     removals: &[usize],
 ) -> (Vec<Token>, Vec<u32>) {
-    let mut out = Rebuilt { tokens: Vec::with_capacity(tokens.len()), partners: Vec::new(), stack: Vec::new() };
+    let mut out =
+        Rebuilt { tokens: Vec::with_capacity(tokens.len()), partners: Vec::new(), stack: Vec::new() };
     let mut insertions = insertions.iter().peekable();
     let mut removals = removals.iter().peekable();
     let mut index = 0;

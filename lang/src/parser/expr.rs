@@ -58,7 +58,20 @@ pub(super) fn begins_operand(kind: TokenKind) -> bool {
     use TokenKind::*;
     matches!(
         kind,
-        Int | Float | Str | Name | True | False | LParen | LBracket | LBrace | Minus | Tilde | Not | If | Bang | Plus
+        Int | Float
+            | Str
+            | Name
+            | True
+            | False
+            | LParen
+            | LBracket
+            | LBrace
+            | Minus
+            | Tilde
+            | Not
+            | If
+            | Bang
+            | Plus
     )
 }
 
@@ -95,7 +108,13 @@ impl Parser<'_> {
     pub(super) fn header(&mut self) -> Parsed<Expr> {
         let start = self.span();
         let in_header = std::mem::replace(&mut self.in_header, true);
-        let mut result = self.expr();
+        let mut result = if self.kind() == TokenKind::LBrace {
+            let help =
+                "write `if c { … }`, `while c { … }`; a condition that begins with `{` stands in parentheses";
+            Err(self.error("a condition is missing", start, "", help))
+        } else {
+            self.expr()
+        };
         if result.is_ok() && self.kind() == TokenKind::Eq {
             let span = self.bump();
             self.error("`=` assigns", span, "", "write `==` to compare");
@@ -118,7 +137,12 @@ impl Parser<'_> {
         let start = self.span();
         let lo = if is_range(self.kind()) {
             if ends == Ends::Both {
-                self.error("this range has no beginning", start, "", "write `0..n`; only a slice `a[..n]` may leave it out");
+                self.error(
+                    "this range has no beginning",
+                    start,
+                    "",
+                    "write `0..n`; only a slice `a[..n]` may leave it out",
+                );
             }
             None
         } else {
@@ -146,7 +170,12 @@ impl Parser<'_> {
             if self.is_known_trouble() {
                 return Err(Reported);
             }
-            self.error("this range has no end", dots_span, "", "write `a..b`; only a slice `a[i..]` may leave it out");
+            self.error(
+                "this range has no end",
+                dots_span,
+                "",
+                "write `a..b`; only a slice `a[i..]` may leave it out",
+            );
             None
         } else {
             None
@@ -232,6 +261,10 @@ impl Parser<'_> {
                 self.error("Kiln writes `not` for `!`", start, "", "write `not x`");
                 UnaryOp::Not
             }
+            TokenKind::Plus if self.token().line_start => {
+                let help = "end the line above with it, or put the whole in `( )`";
+                return Err(self.error("a line does not begin with an operator", start, "", help));
+            }
             TokenKind::Plus | TokenKind::PlusPlus => {
                 let help = "write `x`; to count up, `x += 1`";
                 self.error("there is no `+` in front of a value", start, "", help);
@@ -247,7 +280,8 @@ impl Parser<'_> {
         let is_word = self.kind() == TokenKind::Not;
         self.bump();
         let strength = if is_word { NOT } else { UNARY };
-        let operand = self.nested(|parser| if is_word { parser.binary(strength) } else { parser.unary(strength) })?;
+        let operand =
+            self.nested(|parser| if is_word { parser.binary(strength) } else { parser.unary(strength) })?;
         let span = start.to(operand.span);
         Ok(Expr { kind: ExprKind::Unary(op, Box::new(operand)), span })
     }
@@ -321,6 +355,11 @@ impl Parser<'_> {
                     return Err(parser.error("arguments cannot be unpacked", start, "", help));
                 }
                 let (term, found) = parser.term()?;
+                if parser.kind() == TokenKind::Colon {
+                    let span = parser.span();
+                    let help = "write `f(name=x)`; a slice is `a[i..j]`";
+                    return Err(parser.error("an argument is named with `=`", span, "", help));
+                }
                 if let Some(found) = found {
                     if args.is_empty() && generator.is_none() {
                         generator = Some(Box::new(ast::Generator { term, ..found }));
@@ -429,14 +468,24 @@ impl Parser<'_> {
             }
             TokenKind::Eq | TokenKind::ColonEq => {
                 let span = self.bump();
-                self.error("an index runs `in` a range", span, "", format!("write `for {} in a..b`", name.text));
+                self.error(
+                    "an index runs `in` a range",
+                    span,
+                    "",
+                    format!("write `for {} in a..b`", name.text),
+                );
             }
             TokenKind::Comma => {
                 let here = self.span();
                 let help = "several indices are `for i in 0..n, j in 0..m`; elements are `a[i]`";
                 return Err(self.error("each index has its own range", here, "", help));
             }
-            _ => return Err(self.unexpected("`in`")),
+            _ if self.is_known_trouble() => return Err(Reported),
+            _ => {
+                let place = self.place();
+                let help = format!("write `for {} in a..b`", name.text);
+                return Err(self.error(format!("expected `in`, found {}", self.found()), place, "", help));
+            }
         }
         let range = self.expr()?;
         Ok(ast::Index { name, range })
@@ -465,9 +514,13 @@ impl Parser<'_> {
             let help = "write `:` once for each dimension";
             return Err(self.error("`...` does not stand for dimensions", start, "", help));
         }
-        if self.kind() == TokenKind::Colon && (self.pos + 1 == close || self.peek(1).kind == TokenKind::Comma) {
+        if self.kind() == TokenKind::Colon && (self.pos + 1 == close || self.peek(1).kind == TokenKind::Comma)
+        {
             let span = self.bump();
-            return Ok(Expr { kind: ExprKind::Range { lo: None, hi: None, inclusive: false, step: None }, span });
+            return Ok(Expr {
+                kind: ExprKind::Range { lo: None, hi: None, inclusive: false, step: None },
+                span,
+            });
         }
         if self.kind() != TokenKind::Colon {
             let item = self.nested(|parser| parser.range(Ends::Open))?;
@@ -513,12 +566,22 @@ impl Parser<'_> {
 
     /// Reports that no operand begins here.
     fn no_operand(&mut self) -> Reported {
-        // When the line was broken after an operator and a statement follows, the operator is what waits.
         let token = self.token();
-        if token.line_start && brackets::begins_statement(token.kind) && self.pos > 0 {
-            let operator = self.last_span();
-            let title = format!("`{}` waits for an expression", self.tokens[self.pos - 1].text(self.text));
-            return self.error(title, operator, "the next line is a statement of its own", "complete it");
+        let last = self.tokens[self.pos.saturating_sub(1)];
+        let starts_over = token.line_start && brackets::begins_statement(token.kind);
+        let is_end = matches!(
+            token.kind,
+            TokenKind::RParen | TokenKind::RBracket | TokenKind::RBrace | TokenKind::End
+        );
+        // The operator is what waits, not what comes next.
+        if brackets::wants_more(last.kind)
+            && last.kind != TokenKind::Comma
+            && (starts_over || is_end)
+            && !self.is_known_trouble()
+        {
+            let title = format!("`{}` waits for an expression", last.text(self.text));
+            let label = if starts_over { "the next line is a statement of its own" } else { "" };
+            return self.error(title, last.span(self.source), label, "complete it, or remove it");
         }
         if token.kind == TokenKind::LBrace {
             return self.unexpected("an expression before the body");
@@ -531,8 +594,9 @@ impl Parser<'_> {
         let mut count = 0;
         let mut is_tuple = false;
         let span = self.group(|parser, close| {
-            if parser.pos == close {
-                parser.unexpected("an expression in `( )`");
+            if parser.pos == close && !parser.is_put_in(close) {
+                let span = parser.last_span().to(parser.span());
+                parser.error("`( )` without a value", span, "", "put a value in, or remove them");
             }
             is_tuple = close > 0 && parser.tokens[close - 1].kind == TokenKind::Comma;
             parser.entries(close, |parser| {
@@ -606,7 +670,11 @@ impl Parser<'_> {
                 parser.error(title, span, "", "write `} else if … {`");
                 Some(parser.else_if()?)
             } else if parser.eat(TokenKind::Else).is_some() {
-                if parser.kind() == TokenKind::If { Some(parser.else_if()?) } else { Some(parser.body("else")?) }
+                if parser.kind() == TokenKind::If {
+                    Some(parser.else_if()?)
+                } else {
+                    Some(parser.body("else")?)
+                }
             } else {
                 None
             };
@@ -626,6 +694,10 @@ impl Parser<'_> {
         let mut annotations = Vec::new();
         while self.kind() == TokenKind::At {
             let start = self.bump();
+            if self.kind() != TokenKind::Name && !self.is_known_trouble() {
+                let help = "an annotation is `@parallel`, `@vectorize`, `@fast`, `@unique(p)` or `@rng(ars)`";
+                return Err(self.error("`@` without a name", start, "", help));
+            }
             let name = self.name("the name of an annotation")?;
             let mut args = Vec::new();
             if self.kind() == TokenKind::LParen {

@@ -23,7 +23,10 @@ impl Parser<'_> {
             let here = self.span();
             let help = "write `fn f(x: T)`: a capital name is a type variable by itself";
             self.error("type variables are not declared", here, "", help);
-            while !matches!(self.kind(), TokenKind::LParen | TokenKind::LBrace | TokenKind::Newline | TokenKind::End) {
+            while matches!(
+                self.kind(),
+                TokenKind::Lt | TokenKind::Gt | TokenKind::Name | TokenKind::Comma | TokenKind::Colon
+            ) {
                 self.pos += 1;
             }
         }
@@ -36,7 +39,9 @@ impl Parser<'_> {
                 });
             });
         } else {
-            self.unexpected("`(` and parameters");
+            let place = self.place();
+            let help = format!("write `fn {}() {{ … }}`, with its parameters in `( )`", name.text);
+            self.error("a function has parentheses", place, "", help);
             if !self.skip_to_body() {
                 return Err(Reported);
             }
@@ -72,7 +77,9 @@ impl Parser<'_> {
                 }
                 Ok(Some(self.type_expr()?))
             }
-            TokenKind::Colon if matches!(self.peek(1).kind, TokenKind::Name | TokenKind::LBracket | TokenKind::LParen) => {
+            TokenKind::Colon
+                if matches!(self.peek(1).kind, TokenKind::Name | TokenKind::LBracket | TokenKind::LParen) =>
+            {
                 let span = self.bump();
                 self.error("the result's type stands behind `->`", span, "", "write `fn f(x) -> f64 { … }`");
                 Ok(Some(self.type_expr()?))
@@ -100,7 +107,8 @@ impl Parser<'_> {
                 self.bump();
                 if self.kind() == TokenKind::Amp {
                     let here = self.bump();
-                    let help = "write `[T; n]` for an array that is read, `mut [T; n]` for one that is written";
+                    let help =
+                        "write `[T; n]` for an array that is read, `mut [T; n]` for one that is written";
                     self.error("there are no references", here, "", help);
                 }
                 is_mut = self.eat(TokenKind::Mut).is_some();
@@ -108,7 +116,8 @@ impl Parser<'_> {
             }
             TokenKind::Name => {
                 let (first, second) = (name.text.as_str(), self.word());
-                let (written, ty) = if habits::is_type_name(first) { (second, first) } else { (first, second) };
+                let (written, ty) =
+                    if habits::is_type_name(first) { (second, first) } else { (first, second) };
                 let ty = habits::kiln_type(ty);
                 let title = "a type stands behind its parameter, after `:`";
                 let help = format!("write `{}: {}`", lexer::clip(written), lexer::clip(ty));
@@ -159,7 +168,12 @@ impl Parser<'_> {
         if matches!(self.kind(), TokenKind::LBracket | TokenKind::Lt) {
             let elem = if habits::is_type_name(&text) { habits::kiln_type(&text) } else { "f64" };
             let help = format!("write `[{elem}; n]`, or `[{elem}; n, m]` for two dimensions");
-            return Err(self.error("an array type has its element type and its shape in `[ ]`", span, "", help));
+            return Err(self.error(
+                "an array type has its element type and its shape in `[ ]`",
+                span,
+                "",
+                help,
+            ));
         }
         Ok(ast::TypeExpr { kind: ast::TypeExprKind::Name(text), span })
     }
@@ -227,7 +241,11 @@ impl Parser<'_> {
                 }
                 ast::DimExpr { name: Some(name), offset, span: start.to(self.last_span()) }
             }
-            TokenKind::Colon | TokenKind::Question | TokenKind::DotDot | TokenKind::Star | TokenKind::Ellipsis => {
+            TokenKind::Colon
+            | TokenKind::Question
+            | TokenKind::DotDot
+            | TokenKind::Star
+            | TokenKind::Ellipsis => {
                 let title = format!("`{}` is no dimension", self.word());
                 return Err(self.error(title, start, "", "write `_` for any size"));
             }

@@ -8,6 +8,21 @@ use crate::ast::StmtKind;
 use crate::diag::Diagnostic;
 use crate::lexer::{self, TokenKind};
 
+/// Words before blocks whose content is not like Kiln's.
+const FOREIGN_BLOCKS: &[&str] = &[
+    "class",
+    "struct",
+    "enum",
+    "union",
+    "record",
+    "switch",
+    "match",
+    "select",
+    "trait",
+    "impl",
+    "interface",
+];
+
 /// Words that begin a statement elsewhere: title and help.
 const STATEMENTS: &[(&[&str], &str, &str)] = &[
     (
@@ -16,15 +31,50 @@ const STATEMENTS: &[(&[&str], &str, &str)] = &[
         "remove the line: `exp`, `sum`, `rand`, `load` and the others are there already",
     ),
     (&["elif", "elsif", "elseif"], "Kiln writes `else if`", "write `} else if … {`, on the line of the `}`"),
-    (&["class", "struct", "enum", "union", "record"], "there are no types of one's own", "use arrays and tuples"),
-    (&["type", "typedef", "trait", "impl", "interface", "module", "mod", "namespace", "pub", "public", "private", "static", "async", "unsafe", "export"],
-        "Kiln has no such declaration", "a source is a list of functions, constants and statements"),
-    (&["switch", "match", "case", "select"], "there is no choice among cases", "write `if a { … } else if b { … } else { … }`"),
-    (&["do", "repeat", "until", "unless", "foreach", "forall", "parfor"], "Kiln has no such loop", "write `for i in 0..n { … }` or `while c { … }`"),
-    (&["try", "except", "catch", "finally", "raise", "throw", "assert", "with", "defer"], "there is no handling of errors inside a kernel", "an error ends the call and reaches the caller"),
+    (&["class", "struct", "enum", "union", "record"], "types cannot be declared", "use arrays and tuples"),
+    (
+        &[
+            "type",
+            "typedef",
+            "trait",
+            "impl",
+            "interface",
+            "module",
+            "mod",
+            "namespace",
+            "pub",
+            "public",
+            "private",
+            "static",
+            "async",
+            "unsafe",
+            "export",
+        ],
+        "Kiln has no such declaration",
+        "a source is a list of functions, constants and statements",
+    ),
+    (
+        &["switch", "match", "case", "select"],
+        "there is no choice among cases",
+        "write `if a { … } else if b { … } else { … }`",
+    ),
+    (
+        &["do", "repeat", "until", "unless", "foreach", "forall", "parfor"],
+        "Kiln has no such loop",
+        "write `for i in 0..n { … }` or `while c { … }`",
+    ),
+    (
+        &["try", "except", "catch", "finally", "raise", "throw", "assert", "with", "defer"],
+        "there is no handling of errors inside a kernel",
+        "an error ends the call and reaches the caller",
+    ),
     (&["print", "println", "echo", "puts", "printf"], "a call has parentheses", "write `print(x)`"),
     (&["yield", "await", "go", "spawn"], "a kernel has no tasks", "write `@parallel` before a loop"),
-    (&["global", "nonlocal", "del", "goto", "pass", "end", "begin", "endif", "then"], "Kiln has no such statement", "remove it; blocks stand in braces"),
+    (
+        &["global", "nonlocal", "del", "goto", "pass", "end", "begin", "endif", "then"],
+        "Kiln has no such statement",
+        "remove it; blocks stand in braces",
+    ),
 ];
 
 /// Types of other languages, and what they are in Kiln.
@@ -96,7 +146,12 @@ pub(super) fn foreign_statement(parser: &mut Parser<'_>) -> Parsed<Option<StmtKi
         parser.error(format!("Kiln writes `while true` for `{word}`"), span, "", "write `while true { … }`");
         return parser.endless_loop().map(Some);
     }
-    if next == TokenKind::Name && matches!(parser.peek(2).kind, TokenKind::Eq | TokenKind::Newline | TokenKind::Semicolon | TokenKind::End) {
+    if next == TokenKind::Name
+        && matches!(
+            parser.peek(2).kind,
+            TokenKind::Eq | TokenKind::Newline | TokenKind::Semicolon | TokenKind::End
+        )
+    {
         let name = lexer::clip(parser.peek(1).text(parser.text)).to_string();
         if is_type_name(word) {
             let help = format!("write `let {name}: {} = …`, or `var` if it varies", kiln_type(word));
@@ -119,11 +174,18 @@ pub(super) fn foreign_statement(parser: &mut Parser<'_>) -> Parsed<Option<StmtKi
 
 fn foreign_word(parser: &mut Parser<'_>, word: &str, next: TokenKind) -> Parsed<Option<StmtKind>> {
     use TokenKind::*;
-    let is_word_pair = matches!(next, Name | Int | Float | Str | True | False | Colon | LBrace | Not | If | In)
-        || (next == Star && matches!(word, "import" | "from"));
-    if is_word_pair && let Some((_, title, help)) = STATEMENTS.iter().find(|(words, ..)| words.contains(&word)) {
+    let is_word_pair =
+        matches!(next, Name | Int | Float | Str | True | False | Colon | LBrace | Not | If | In)
+            || (next == Star && matches!(word, "import" | "from"));
+    if is_word_pair
+        && let Some((_, title, help)) = STATEMENTS.iter().find(|(words, ..)| words.contains(&word))
+    {
         let span = parser.span();
-        return Err(parser.error(*title, span, "", *help));
+        parser.error(*title, span, "", *help);
+        if FOREIGN_BLOCKS.contains(&word) && parser.skip_to_body() {
+            parser.pos = parser.partner(parser.pos) + 1;
+        }
+        return Err(Reported);
     }
     Ok(None)
 }
@@ -137,7 +199,9 @@ pub(super) fn no_end(parser: &mut Parser<'_>, start: usize) {
     let kind = parser.kind();
     let span = parser.span();
     let follows_brace = last == TokenKind::RBrace;
-    if follows_brace && (expr::begins_operand(kind) || brackets::begins_statement(kind) || kind == TokenKind::For) {
+    if follows_brace
+        && (expr::begins_operand(kind) || brackets::begins_statement(kind) || kind == TokenKind::For)
+    {
         let help = "begin a new line, or write `;` between";
         parser.error("two statements on one line", span, "the second begins here", help);
         return;
@@ -185,12 +249,31 @@ pub(super) fn no_body(parser: &mut Parser<'_>, owner: &str) {
     }
     if !parser.is_known_trouble() {
         let title = format!("expected `{{`, found {}", parser.found());
-        let help = match advice(parser) {
-            Some(help) if parser.kind() != TokenKind::Eq => help,
-            _ => format!("write `{spelling}`"),
+        let help = match parser.kind() {
+            TokenKind::Name => word_advice(parser.word()).map(str::to_string),
+            TokenKind::FatArrow | TokenKind::Question | TokenKind::Bang | TokenKind::PlusPlus => {
+                advice(parser)
+            }
+            _ => None,
         };
-        parser.error(title, span, "", help);
+        parser.error(title, span, "", help.unwrap_or_else(|| format!("write `{spelling}`")));
     }
+}
+
+/// Words that stand between operands elsewhere.
+fn word_advice(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "as" => "a conversion is a call: `f64(x)`",
+        "is" => "write `==`",
+        "by" => "a range goes by `step`: `a..b step s`",
+        "mod" => "write `%`",
+        "div" => "write `//`",
+        "xor" => "write `^`",
+        "then" | "do" => "a body stands in braces: `if c { … }`, `for i in 0..n { … }`",
+        "where" => "choose with `if c { a } else { b }`",
+        "elif" | "elsif" | "elseif" => "write `} else if … {`",
+        _ => return None,
+    })
 }
 
 /// A next step for a token that does not fit where it stands.
@@ -204,19 +287,15 @@ pub(super) fn advice(parser: &Parser<'_>) -> Option<String> {
     let is_last_on_line = matches!(next.kind, Newline | Semicolon | RBrace | End);
     let text = match parser.kind() {
         Name if follows_operand => match parser.word() {
-            "as" => "a conversion is a call: `f64(x)`",
-            "is" => "write `==`",
-            "by" => "a range goes by `step`: `a..b step s`",
-            "mod" => "write `%`",
-            "div" => "write `//`",
-            "xor" => "write `^`",
-            "then" | "do" => "a body stands in braces: `if c { … }`, `for i in 0..n { … }`",
-            "where" => "choose with `if c { a } else { b }`",
-            "elif" | "elsif" | "elseif" => "write `} else if … {`",
+            word if word_advice(word).is_some() => return word_advice(word).map(str::to_string),
             word => {
                 let first = last.map_or("", |last| last.text(parser.text));
                 if last.is_some_and(|last| last.kind == Int || last.kind == Float) {
-                    return Some(format!("to multiply, write `{}*{}`", lexer::clip(first), lexer::clip(word)));
+                    return Some(format!(
+                        "to multiply, write `{}*{}`",
+                        lexer::clip(first),
+                        lexer::clip(word)
+                    ));
                 } else if last.is_some_and(|last| last.kind == RParen) {
                     "to multiply, write `*`; a conversion is a call: `f64(x)`"
                 } else if first == "f" || first == "r" || first == "b" {
@@ -259,7 +338,9 @@ pub(super) fn advice(parser: &Parser<'_>) -> Option<String> {
         Dot | Plus | Slash | SlashSlash | Percent | Caret | And | Or if !follows_operand => {
             "a line ends with the operator, it does not begin with one; or use `( )`"
         }
-        Colon if follows_operand => "a variable is declared with `let x: f64 = …`; slices and ranges are `a..b`; keyword arguments are `name=x`",
+        Colon if follows_operand => {
+            "a variable is declared with `let x: f64 = …`; slices and ranges are `a..b`; keyword arguments are `name=x`"
+        }
         Colon => "ranges and slices are `a..b`",
         DotDot | DotDotEq => "a range has both ends: `0..n`",
         Eq => match last {
@@ -269,10 +350,14 @@ pub(super) fn advice(parser: &Parser<'_>) -> Option<String> {
             }
             _ => "`=` assigns, at the beginning of a statement; `==` compares",
         },
+        Comma if !follows_operand => "a value is missing, or there is one `,` too many",
         Semicolon => "entries have `,` between them",
         At => "an annotation stands before a loop, a function, a block, or the term of a generator",
-        Let | Var | Const | Return | Break | Continue | While => "begin a new line, or write `;` between statements",
+        Let | Var | Const | Return | Break | Continue | While => {
+            "begin a new line, or write `;` between statements"
+        }
         Mut => "a variable that varies is `var x`; a parameter that is written is `y: mut [T; n]`",
+        Fn if next.kind == LParen => "there are no functions without a name: declare `fn f(x) = …`",
         Fn => "functions stand at top level",
         _ => return None,
     };

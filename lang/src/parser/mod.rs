@@ -54,7 +54,11 @@ pub fn check_text(bytes: &[u8]) -> Result<&str, Diagnostic> {
     let place = |offset: usize| {
         let before = &bytes[..offset];
         let begin = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-        format!("line {}, byte {}", before.iter().filter(|&&byte| byte == b'\n').count() + 1, offset - begin + 1)
+        format!(
+            "line {}, byte {}",
+            before.iter().filter(|&&byte| byte == b'\n').count() + 1,
+            offset - begin + 1
+        )
     };
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let offset = error.valid_up_to();
@@ -69,7 +73,8 @@ pub fn check_text(bytes: &[u8]) -> Result<&str, Diagnostic> {
     let mut begin = 0;
     for line in text.split_inclusive('\n') {
         if line.len() > MAX_LINE {
-            let title = format!("a line of {} bytes, at {}; the limit is {MAX_LINE}", line.len(), place(begin));
+            let title =
+                format!("a line of {} bytes, at {}; the limit is {MAX_LINE}", line.len(), place(begin));
             return Err(Diagnostic::error(title, Span::new(source, begin, begin), "").help("break it up"));
         }
         begin += line.len();
@@ -244,7 +249,13 @@ impl<'a> Parser<'a> {
     }
 
     /// Reports an error with advice.
-    fn error(&mut self, title: impl Into<String>, span: Span, label: &str, help: impl Into<String>) -> Reported {
+    fn error(
+        &mut self,
+        title: impl Into<String>,
+        span: Span,
+        label: &str,
+        help: impl Into<String>,
+    ) -> Reported {
         self.report(Diagnostic::error(title, span, label).help(help))
     }
 
@@ -380,6 +391,7 @@ impl<'a> Parser<'a> {
         let in_header = std::mem::replace(&mut self.in_header, false);
         self.pos = open + 1;
         parse(self, close);
+        debug_assert!(self.pos <= close, "a closing bracket was consumed");
         self.pos = close + 1;
         self.in_header = in_header;
         self.tokens[open].span(self.source).to(self.tokens[close].span(self.source))

@@ -83,7 +83,9 @@ impl Parser<'_> {
         let name = self.name("the name of the constant")?;
         let ty = if self.eat(TokenKind::Colon).is_some() { Some(self.type_expr()?) } else { None };
         if self.eat(TokenKind::Eq).is_none() {
-            return Err(self.unexpected("`=` and a value"));
+            let place = self.place();
+            let help = format!("write `const {} = …`", name.text);
+            return Err(self.error("a constant needs `=` and a value", place, "", help));
         }
         let value = self.expr()?;
         let span = start.to(value.span);
@@ -235,7 +237,7 @@ impl Parser<'_> {
             }
             TokenKind::End | TokenKind::RBrace | TokenKind::Semicolon => {
                 self.ends_with_annotation |= self.kind() == TokenKind::End;
-                let span = start.to(self.last_span());
+                let span = annotations.last().map_or(start, |last| start.to(last.span));
                 let help = "an annotation stands before a loop, a function or a block";
                 return Err(self.error("this annotation stands before nothing", span, "", help));
             }
@@ -308,8 +310,15 @@ impl Parser<'_> {
             }
             kind if compound(kind).is_some() => {
                 let span = self.span();
-                let help = format!("`{keyword}` makes a new variable with `=`; to change one, leave out `{keyword}`");
-                return Err(self.error(format!("`{}` needs a variable that exists", self.word()), span, "", help));
+                let help = format!(
+                    "`{keyword}` makes a new variable with `=`; to change one, leave out `{keyword}`"
+                );
+                return Err(self.error(
+                    format!("`{}` needs a variable that exists", self.word()),
+                    span,
+                    "",
+                    help,
+                ));
             }
             _ => return Err(self.unexpected("`=` and a value")),
         }
@@ -375,8 +384,25 @@ impl Parser<'_> {
         let op_span = self.span();
         let op = match self.kind() {
             TokenKind::Eq => None,
+            TokenKind::Colon => match &left.kind {
+                ExprKind::Name(name) => {
+                    let help = format!("write `let {name}: f64 = …`, or `var` if it varies");
+                    return Err(self.error(
+                        "a variable is declared with `let` or `var`",
+                        left.span,
+                        "",
+                        help,
+                    ));
+                }
+                _ => return Ok(StmtKind::Expr(left)),
+            },
             TokenKind::ColonEq => {
-                self.error("Kiln writes `let x = …` for `x := …`", op_span, "", "write `let` for a new variable, `=` alone for an old one");
+                self.error(
+                    "Kiln writes `let x = …` for `x := …`",
+                    op_span,
+                    "",
+                    "write `let` for a new variable, `=` alone for an old one",
+                );
                 None
             }
             TokenKind::Name if self.peek(1).kind == TokenKind::Eq => match self.word() {
@@ -424,7 +450,9 @@ impl Parser<'_> {
             ExprKind::Call { callee, .. } if matches!(callee.kind, ExprKind::Name(_)) => {
                 "an element is `a[i]`; a function is declared with `fn f(x) = …`"
             }
-            _ => "on the left stands a variable or an element: `x = …`, `a[i] = …`, `a, b = …`; `==` compares",
+            _ => {
+                "on the left stands a variable or an element: `x = …`, `a[i] = …`, `a, b = …`; `==` compares"
+            }
         };
         self.error(format!("{what} cannot be assigned to"), target.span, "", help);
     }
