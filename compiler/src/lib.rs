@@ -5,8 +5,8 @@
 
 pub mod check_loops;
 pub mod ir;
+pub mod lower;
 pub mod passes;
 pub mod pipeline;
-pub mod lower;
 pub mod prelude;
 pub mod report;

@@ -5,8 +5,8 @@
 
 use super::tests::is_same;
 use crate::ir::{
-    Arg, ArrayData, CheckKind, CheckSite, EvalError, EvalOptions, ForData, Func, FuncId, OpCode, Program, Reduction,
-    RegionId, SiteId, Terminator, Type, Value, eval, print, verify,
+    Arg, ArrayData, CheckKind, CheckSite, EvalError, EvalOptions, ForData, Func, FuncId, OpCode, Program,
+    Reduction, RegionId, SiteId, Terminator, Type, Value, eval, print, verify,
 };
 use crate::pipeline;
 use crate::report::Report;
@@ -118,7 +118,9 @@ impl Maker {
 
     fn some_bool(&mut self, scope: &mut Scope) -> Value {
         let (a, b) = (self.some_int(scope, 1), self.some_int(scope, 1));
-        let code = [OpCode::Lt, OpCode::Le, OpCode::Gt, OpCode::Ge, OpCode::Eq, OpCode::Ne][self.random.below(6)].clone();
+        let code = [OpCode::Lt, OpCode::Le, OpCode::Gt, OpCode::Ge, OpCode::Eq, OpCode::Ne]
+            [self.random.below(6)]
+        .clone();
         let first = self.value(code, &[a, b], Type::BOOL);
         match self.random.below(4) {
             0 => {
@@ -205,7 +207,9 @@ impl Maker {
     fn float(&mut self, scope: &mut Scope) {
         let list = scope.floats.clone();
         let (a, b) = (self.random.of(&list), self.random.of(&list));
-        let code = [OpCode::Add, OpCode::Sub, OpCode::Mul, OpCode::Div, OpCode::Min, OpCode::Max][self.random.below(6)].clone();
+        let code = [OpCode::Add, OpCode::Sub, OpCode::Mul, OpCode::Div, OpCode::Min, OpCode::Max]
+            [self.random.below(6)]
+        .clone();
         let value = self.value(code, &[a, b], Type::F64);
         scope.floats.push(value);
     }

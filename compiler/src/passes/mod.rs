@@ -17,10 +17,12 @@ pub mod version;
 
 mod arrays;
 mod copy;
-mod ranges;
-mod returns;
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod kernels;
+mod ranges;
+mod returns;
 #[cfg(test)]
 mod tests;
 

@@ -120,7 +120,8 @@ fn assert_same(before: &Program, after: &Program, args: &[Arg], what: &str) {
 pub(super) fn is_same(a: &Result<Outcome, EvalError>, b: &Result<Outcome, EvalError>) -> bool {
     match (a, b) {
         (Ok(a), Ok(b)) => {
-            let same = |a: &[Arg], b: &[Arg]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_same(b));
+            let same =
+                |a: &[Arg], b: &[Arg]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_same(b));
             same(&a.results, &b.results) && same(&a.args, &b.args) && a.prints == b.prints
         }
         (Err(EvalError::Broken(_)), _) | (_, Err(EvalError::Broken(_))) => false,
