@@ -217,3 +217,44 @@ fn f(x: [f64; n], y: mut [i64; n]) -> f64 {
     // The entry and its two loops: all calls are spliced.
     assert!(after.funcs[1..].iter().all(|func| func.chunk_of.is_some()), "{}", print(&after));
 }
+
+fn ops_after(text: &str, args: &[Arg]) -> usize {
+    let mut program = lowered(text, args);
+    let mut report = Report::default();
+    let start = std::time::Instant::now();
+    pipeline::run(&mut program, &pipeline::Options { after: None, text }, &mut report);
+    println!("{:?}", start.elapsed());
+    for p in &report.passes { if p.time.as_millis() > 5 { println!("   {} {:?} {}", p.name, p.time, p.ops); } }
+    report.passes.last().expect("a pass").ops
+}
+
+#[test]
+fn functions_that_call_twice_stay_linear() {
+    let mut text = String::from("fn f0(x: f64) -> f64 { return x * x }\n");
+    for level in 1..30 {
+        let below = level - 1;
+        text += &format!("fn f{level}(x: f64) -> f64 {{ return f{below}(x) + f{below}(x + {level}) }}\n");
+    }
+    text += "fn f(x: f64) -> f64 { return f29(x) }\n";
+    let ops = ops_after(&text, &[x(1.0)]);
+    assert!(ops < 10_000, "{ops}");
+}
+
+#[test]
+fn deep_nests_and_long_bodies_stay_linear() {
+    // As deep as the parser allows loops to be.
+    let mut deep = String::from("fn f(x: mut [f64; n]) {\n");
+    (0..100).for_each(|level| deep += &format!("for i{level} in 0..n {{\n x[i{level}] += 1\n"));
+    (0..100).for_each(|_| deep += "}\n");
+    deep += "}\n";
+    let ops = ops_after(&deep, &[f64s(&[1])]);
+    assert!(ops < 3_000, "{ops}");
+    // Many checks against one size, many loops, many conditions.
+    let mut long = String::from("fn f(x: mut [f64; n], p: [i64; m], k: i64) {\n");
+    for at in 0..2000 {
+        long += &format!("x[k + {at}] += 1\nif k > {at} {{ for i in 0..n {{ x[p[i]] += x[i + k] }} }}\n");
+    }
+    long += "}\n";
+    let ops = ops_after(&long, &[f64s(&[1]), i64s(&[1]), i(0)]);
+    assert!(ops < 120_000, "{ops}");
+}

@@ -9,7 +9,7 @@
 
 use super::copy::{Copier, Map};
 use super::ranges::{AtomKind, GUARD, Guards, NO_ATOM, Poly, Proofs, Ranges, Stays, Visit, walk};
-use super::{Apply, Pass, Renames, count_ops, new_value, take_ops};
+use super::{Apply, Pass, Renames, count_ops, is_loop, new_value, take_ops};
 use crate::ir::{CheckKind, Func, OpCode, OpId, RegionId, SiteId, Terminator, Type, Value};
 use crate::report::{Report, header};
 use kiln_lang::span::Span;
@@ -26,6 +26,9 @@ pub const VERSION: Pass = Pass {
 const LARGEST: usize = 1500;
 /// All copies in a function together.
 const BUDGET: usize = 4000;
+/// Before which of the enclosing loops a check may be tested: the outermost, and the innermost.
+const OUTER: usize = 4;
+const INNER: usize = 4;
 /// Conditions of one test.
 const CONDITIONS: usize = 24;
 
@@ -34,7 +37,13 @@ fn version(func: &mut Func, report: &mut Report) {
         return;
     }
     let mut plan = Plan { tests: vec![None; func.ops.len()], checks: Vec::new(), loops: Vec::new() };
-    walk(func, Proofs::Guarded, &mut plan);
+    if has_check_in_loop(func, func.body, false) {
+        walk(func, Proofs::Guarded, &mut plan);
+    } else {
+        // Nothing to hoist: what is left stands in no loop.
+        report_outside(func, func.body, report);
+        return;
+    }
     let taken_by = plan.checks.iter().filter_map(|check| Some((check.op, check.taken_by?)));
     let mut taken = vec![None; func.ops.len()];
     taken_by.for_each(|(check, by)| taken[check.index()] = Some(by));
@@ -53,6 +62,25 @@ fn version(func: &mut Func, report: &mut Report) {
             Some(by) if versions.is_done[by.index()] => report.counts(check.header).hoisted += 1,
             _ => report.leave(check.header, &func.sites[check.site.index()]),
         }
+    }
+}
+
+fn has_check_in_loop(func: &Func, region: RegionId, in_loop: bool) -> bool {
+    func.region(region).ops.iter().any(|&op| {
+        let op = func.op(op);
+        let inside = in_loop || is_loop(&op.code);
+        in_loop && matches!(op.code, OpCode::Check(_))
+            || op.regions.iter().any(|&inner| has_check_in_loop(func, inner, inside))
+    })
+}
+
+fn report_outside(func: &Func, region: RegionId, report: &mut Report) {
+    for &op in &func.region(region).ops {
+        let op = func.op(op);
+        if let OpCode::Check(site) = op.code {
+            report.leave(None, &func.sites[site.index()]);
+        }
+        op.regions.iter().for_each(|&inner| report_outside(func, inner, report));
     }
 }
 
@@ -95,6 +123,9 @@ impl Visit for Plan {
         let mut taken_by = None;
         if let Some((polys, guards)) = wanted(ranges, func, op, site) {
             for position in 0..self.loops.len() {
+                if (OUTER..self.loops.len().saturating_sub(INNER)).contains(&position) {
+                    continue;
+                }
                 let (at, _, before) = self.loops[position];
                 if self.take(ranges, func, at, before, &polys, &guards) {
                     taken_by = Some(at);

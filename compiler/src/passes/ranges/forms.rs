@@ -4,8 +4,8 @@
 
 use super::poly::{Atom, NO_ATOM, Poly};
 use super::{
-    AtomData, AtomKind, Form, GREATEST, GUARD, Guards, LEAST, MAX_DEPTH, Proofs, Ranges, SIZE_LIMIT, Undo,
-    both,
+    AtomData, AtomKind, Form, GREATEST, GUARD, Guards, LEAST, MAX_DEPTH, ORIGINS, Proofs, Ranges, SIZE_LIMIT,
+    Shared, Undo, both,
 };
 use crate::ir::{Func, OpCode, Type, Value};
 use crate::passes::as_integer;
@@ -62,13 +62,16 @@ impl Ranges {
             self.undo.push(Undo::Size(array));
         }
         let atom = self.sizes_of[array.index()] + Atom::from(axis);
-        Form { poly: Rc::new(Poly::atom(atom)), guards: Rc::default() }
+        Form { poly: Rc::new(Poly::atom(atom)), guards: Shared::default() }
     }
 
     /// An array with the same sizes: where the array comes from, if all that it may come from has the same sizes.
     pub(super) fn origin(&mut self, func: &Func, array: Value) -> Value {
         let origins = self.shapes.origins(array);
         let Some((&first, others)) = origins.split_first() else { return array };
+        if others.len() >= ORIGINS {
+            return array;
+        }
         let others = others.to_vec();
         let Type::Array { rank, .. } = func.ty(array) else { return array };
         for other in others {
@@ -105,7 +108,7 @@ impl Ranges {
         self.depth += 1;
         let form = self.sum_form(func, value).unwrap_or_else(|| {
             let atom = self.atom(func, value);
-            Form { poly: Rc::new(Poly::atom(atom)), guards: Rc::default() }
+            Form { poly: Rc::new(Poly::atom(atom)), guards: Shared::default() }
         });
         self.depth -= 1;
         self.forms[value.index()] = Some(form.clone());
@@ -152,7 +155,7 @@ impl Ranges {
                 return None;
             }
         }
-        Some(Form { poly: Rc::new(poly), guards: Rc::new(guards) })
+        Some(Form { poly: Rc::new(poly), guards: guards.into() })
     }
 
     /// Least and greatest value of a polynomial.

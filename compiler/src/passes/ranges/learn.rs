@@ -4,7 +4,8 @@
 
 use super::poly::{Atom, NO_ATOM, Poly};
 use super::{
-    AtomKind, Bound, Form, GREATEST, Guards, LEAST, MAX_DEPTH, Ranges, SIZE_LIMIT, Undo, Yields, both, yields,
+    AtomKind, Bound, Form, GREATEST, Guards, LEAST, MAX_DEPTH, NEWEST, Ranges, SIZE_LIMIT, Shared, Undo,
+    Yields, both, yields,
 };
 use crate::ir::{CheckKind, Func, OpCode, OpId, RegionId, SiteId, Type, Value};
 use crate::passes::{as_integer, extents_of};
@@ -52,7 +53,7 @@ impl Ranges {
                 let mut guards = form.guards.to_vec();
                 if self.is_nonneg(func, &last, &mut guards) {
                     self.set_range(atom, 0, GREATEST);
-                    self.push_upper(atom, 1, Form { poly: Rc::new(last), guards: Rc::new(guards) });
+                    self.push_upper(atom, 1, Form { poly: Rc::new(last), guards: guards.into() });
                 }
             }
             (OpCode::And, &[a, b]) => {
@@ -89,7 +90,7 @@ impl Ranges {
             let mut guards = form.guards.to_vec();
             if self.is_nonneg(func, &last, &mut guards) {
                 self.set_range(atom, 0, GREATEST);
-                self.push_upper(atom, 1, Form { poly: Rc::new(last), guards: Rc::new(guards) });
+                self.push_upper(atom, 1, Form { poly: Rc::new(last), guards: guards.into() });
                 return;
             }
         }
@@ -104,6 +105,22 @@ impl Ranges {
         }
     }
 
+    /// Is the bound new, compared with the newest ones?
+    fn is_news(
+        &self,
+        bounds: &[Bound],
+        scale: i128,
+        form: &Form,
+        is_tighter: fn(i128, i128) -> bool,
+    ) -> bool {
+        !bounds.iter().rev().take(NEWEST).any(|bound| {
+            bound.scale == scale
+                && bound.guards.is_empty()
+                && bound.poly.terms == form.poly.terms
+                && !is_tighter(form.poly.constant, bound.poly.constant)
+        })
+    }
+
     /// scale * atom >= form
     pub(super) fn push_lower(&mut self, atom: Atom, scale: i128, form: Form) {
         if form.guards.is_empty()
@@ -111,7 +128,8 @@ impl Ranges {
         {
             self.set_range(atom, ceil_div(least, scale), GREATEST);
         }
-        if !form.poly.terms.is_empty() {
+        let is_news = self.is_news(&self.atoms[atom as usize].lower, scale, &form, |new, old| new > old);
+        if !form.poly.terms.is_empty() && is_news {
             let bound = Bound { scale, poly: form.poly, guards: form.guards };
             self.atoms[atom as usize].lower.push(bound);
             self.undo.push(Undo::Lower(atom));
@@ -125,7 +143,8 @@ impl Ranges {
         {
             self.set_range(atom, LEAST, greatest.div_euclid(scale));
         }
-        if !form.poly.terms.is_empty() {
+        let is_news = self.is_news(&self.atoms[atom as usize].upper, scale, &form, |new, old| new < old);
+        if !form.poly.terms.is_empty() && is_news {
             let bound = Bound { scale, poly: form.poly, guards: form.guards };
             self.atoms[atom as usize].upper.push(bound);
             self.undo.push(Undo::Upper(atom));
@@ -133,7 +152,7 @@ impl Ranges {
     }
 
     /// poly >= 0 from here on: a bound of the atom in it that was defined last.
-    pub(super) fn learn_nonneg(&mut self, poly: &Poly, guards: Rc<Guards>) {
+    pub(super) fn learn_nonneg(&mut self, poly: &Poly, guards: Shared) {
         let Some(poly) = self.resolve(poly) else { return };
         let Some(atom) = self.latest(&poly) else { return };
         let Some((a, rest)) = poly.split(atom) else { return };
@@ -159,12 +178,12 @@ impl Ranges {
             if least > LEAST
                 && let Some(above) = form.poly.offset(-least)
             {
-                self.learn_nonneg(&above, Rc::default());
+                self.learn_nonneg(&above, Shared::default());
             }
             if greatest < GREATEST
                 && let Some(below) = form.poly.times(-1).and_then(|poly| poly.offset(greatest))
             {
-                self.learn_nonneg(&below, Rc::default());
+                self.learn_nonneg(&below, Shared::default());
             }
             if let Some((least, greatest)) = self.range(&form.poly) {
                 self.set_range(atom, least, greatest);
@@ -183,7 +202,7 @@ impl Ranges {
     }
 
     /// poly = 0 from here on.
-    pub(super) fn learn_zero(&mut self, poly: &Poly, guards: Rc<Guards>) {
+    pub(super) fn learn_zero(&mut self, poly: &Poly, guards: Shared) {
         let Some(poly) = self.resolve(poly) else { return };
         if let Some(atom) = self.latest(&poly)
             && let Some((a, rest)) = poly.split(atom)
@@ -228,13 +247,13 @@ impl Ranges {
     /// big - small + offset >= 0
     pub(super) fn learn_compare(&mut self, func: &Func, big: Value, small: Option<Value>, offset: i128) {
         if let Some((poly, guards)) = self.difference(func, big, small, offset) {
-            self.learn_nonneg(&poly, Rc::new(guards));
+            self.learn_nonneg(&poly, guards.into());
         }
     }
 
     pub(super) fn learn_equal(&mut self, func: &Func, a: Value, b: Value) {
         if let Some((poly, guards)) = self.difference(func, a, Some(b), 0) {
-            self.learn_zero(&poly, Rc::new(guards));
+            self.learn_zero(&poly, guards.into());
         }
     }
 
@@ -256,7 +275,7 @@ impl Ranges {
             if self.is_nonneg(func, poly, &mut guards)
                 && let Some(poly) = poly.offset(-1)
             {
-                self.learn_nonneg(&poly, Rc::new(guards));
+                self.learn_nonneg(&poly, guards.into());
                 return;
             }
             guards.truncate(len);
@@ -353,7 +372,7 @@ impl Ranges {
                         let Some(negative) = with.times(-1) else { continue };
                         let mut guards = [&this, &other, form].map(|form| form.guards.to_vec()).concat();
                         if self.is_nonneg(func, &negative, &mut guards) {
-                            let equal = Form { poly: other.poly.clone(), guards: Rc::new(guards) };
+                            let equal = Form { poly: other.poly.clone(), guards: guards.into() };
                             self.set_equal(product[0], equal);
                             break;
                         }
@@ -369,7 +388,7 @@ impl Ranges {
                     if by > 0
                         && let Some(inner) = least.and_then(|least| inner.poly.offset(-least))
                     {
-                        let inner = Form { poly: Rc::new(inner), guards: Rc::new(guards) };
+                        let inner = Form { poly: Rc::new(inner), guards: guards.into() };
                         self.learn_positive(func, &inner, depth + 1);
                     }
                 }
@@ -378,7 +397,7 @@ impl Ranges {
                     let Some(distance) = self.form(func, distance) else { continue };
                     let mut guards = distance.guards.to_vec();
                     if self.is_nonneg(func, &distance.poly, &mut guards) {
-                        let distance = Form { poly: distance.poly, guards: Rc::new(guards) };
+                        let distance = Form { poly: distance.poly, guards: guards.into() };
                         self.set_equal(product[0], distance.clone());
                         if coefficient == 1 && poly.terms.len() == 1 {
                             let moved = distance.poly.offset(poly.constant);

@@ -35,6 +35,13 @@ pub(crate) const GUARD: i128 = 1 << 31;
 /// Steps of one proof, and of one that is needed to learn a definition.
 const FUEL: u32 = 96;
 const FUEL_INSIDE: u32 = 12;
+/// Steps of all proofs in a function: what is not proven by then stays checked.
+const STEPS: u32 = 100_000;
+/// Bounds of an atom that a proof tries: the newest, which say most, and the oldest, which are its definition.
+const NEWEST: usize = 6;
+const OLDEST: usize = 2;
+/// Arrays that a carried array may come from; with more it is not followed.
+const ORIGINS: usize = 8;
 /// How far a form looks through ops.
 const MAX_DEPTH: u32 = 20;
 
@@ -53,12 +60,36 @@ pub(crate) enum AtomKind {
 /// Atoms that must be tested to be near zero before a proof counts.
 pub(crate) type Guards = Vec<Atom>;
 
+/// Guards that a form or bound rests on; mostly none.
+#[derive(Clone, Default)]
+struct Shared(Option<Rc<Guards>>);
+
+impl Shared {
+    fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Atom> {
+        self.0.iter().flat_map(|guards| guards.iter())
+    }
+
+    fn to_vec(&self) -> Guards {
+        self.0.as_deref().cloned().unwrap_or_default()
+    }
+}
+
+impl From<Guards> for Shared {
+    fn from(guards: Guards) -> Shared {
+        Shared((!guards.is_empty()).then(|| Rc::new(guards)))
+    }
+}
+
 #[derive(Clone)]
 struct Bound {
     /// scale * atom >= poly (lower) or <= poly (upper); scale > 0.
     scale: i128,
     poly: Rc<Poly>,
-    guards: Rc<Guards>,
+    guards: Shared,
 }
 
 struct AtomData {
@@ -76,7 +107,7 @@ struct AtomData {
 #[derive(Clone)]
 struct Form {
     poly: Rc<Poly>,
-    guards: Rc<Guards>,
+    guards: Shared,
 }
 
 /// How to undo what was learnt.
@@ -119,6 +150,8 @@ pub(crate) struct Ranges {
     shapes: arrays::Shapes,
     /// Definitions being looked through: bounds the stack.
     depth: u32,
+    /// Steps of proofs that are left for the function.
+    steps: u32,
 }
 
 /// What [`walk`] calls.
@@ -162,6 +195,7 @@ impl Ranges {
             undo: Vec::new(),
             shapes: arrays::Shapes::of(func),
             depth: 0,
+            steps: STEPS,
         }
     }
 

@@ -3,10 +3,12 @@
 //! In: a polynomial. Out: yes or do not know. Holds: bounded steps; atoms are replaced from the one defined last to the one defined first.
 
 use super::poly::{Atom, Poly};
-use super::{AtomKind, FUEL, FUEL_INSIDE, Form, GREATEST, Guards, LEAST, Ranges, Yields, both, yields};
+use super::{
+    AtomKind, FUEL, FUEL_INSIDE, GREATEST, Guards, LEAST, NEWEST, OLDEST, Ranges, Shared, Yields, both,
+    yields,
+};
 use crate::ir::{CheckKind, Func, OpCode, OpId, Value};
 use crate::passes::as_integer;
-use std::rc::Rc;
 
 impl Ranges {
     /// big - small + offset, with the guards that make it true.
@@ -60,22 +62,16 @@ impl Ranges {
         })
     }
 
-    pub(super) fn holds_compare(
-        &mut self,
-        func: &Func,
-        big: Value,
-        small: Option<Value>,
-        offset: i128,
-    ) -> bool {
+    fn holds_compare(&mut self, func: &Func, big: Value, small: Option<Value>, offset: i128) -> bool {
         let Some((poly, mut guards)) = self.difference(func, big, small, offset) else { return false };
         self.is_nonneg(func, &poly, &mut guards) && guards.is_empty()
     }
 
-    pub(super) fn holds_equal(&mut self, func: &Func, a: Value, b: Value) -> bool {
+    fn holds_equal(&mut self, func: &Func, a: Value, b: Value) -> bool {
         a == b || (self.holds_compare(func, a, Some(b), 0) && self.holds_compare(func, b, Some(a), 0))
     }
 
-    pub(super) fn is_nonzero(&mut self, func: &Func, value: Value) -> bool {
+    fn is_nonzero(&mut self, func: &Func, value: Value) -> bool {
         if let Some(constant) = func.as_const(value).and_then(as_integer) {
             return constant != 0;
         }
@@ -89,7 +85,7 @@ impl Ranges {
     }
 
     /// Has the condition this truth?
-    pub(super) fn holds(&mut self, func: &Func, cond: Value, truth: bool, depth: u32) -> bool {
+    fn holds(&mut self, func: &Func, cond: Value, truth: bool, depth: u32) -> bool {
         let Some(op) = func.def_op(cond) else { return false };
         let op = func.op(op);
         if depth > 8 {
@@ -135,7 +131,7 @@ impl Ranges {
         holds
     }
 
-    pub(super) fn prove(&mut self, func: &Func, poly: &Poly, fuel: &mut u32, guards: &mut Guards) -> bool {
+    fn prove(&mut self, func: &Func, poly: &Poly, fuel: &mut u32, guards: &mut Guards) -> bool {
         let Some(poly) = self.resolve(poly) else { return false };
         if let Some((least, greatest)) = self.range(&poly) {
             if least >= 0 {
@@ -145,14 +141,16 @@ impl Ranges {
                 return false;
             }
         }
-        if *fuel == 0 {
+        if *fuel == 0 || self.steps == 0 {
             return false;
         }
         *fuel -= 1;
+        self.steps -= 1;
         let Some(atom) = self.latest(&poly) else { return poly.constant >= 0 };
         let Some((factor, rest)) = poly.split(atom) else { return false };
         let Some(side) = self.side(func, &factor, fuel, guards) else { return false };
-        for next in self.replaced(atom, side, &factor, &rest) {
+        let mut number = 0;
+        while let Some(next) = self.replaced(atom, side, &factor, &rest, &mut number) {
             let len = guards.len();
             guards.extend(next.guards.iter());
             if self.prove(func, &next.poly, fuel, guards) {
@@ -163,38 +161,44 @@ impl Ranges {
         self.prove_by_cases(func, &poly, atom, side, fuel, guards)
     }
 
-    /// The polynomials below `factor * atom + rest` that stand for it when the atom is replaced by each of its bounds.
-    pub(super) fn replaced(&self, atom: Atom, side: Side, factor: &Poly, rest: &Poly) -> Vec<Form> {
+    /// What stands below `factor * atom + rest` when the atom is replaced by its next bound; `number` counts them.
+    fn replaced(
+        &self,
+        atom: Atom,
+        side: Side,
+        factor: &Poly,
+        rest: &Poly,
+        number: &mut usize,
+    ) -> Option<Replaced> {
         let data = &self.atoms[atom as usize];
         let (bounds, end, is_bounded) = match side {
             Side::Low => (&data.lower, data.least, data.least > LEAST),
             Side::High => (&data.upper, data.greatest, data.greatest < GREATEST),
         };
-        let mut all = Vec::with_capacity(bounds.len() + 1);
-        // The newest bound is the one of the innermost condition: it is the most likely.
-        for bound in bounds.iter().rev() {
+        loop {
+            let at = *number;
+            *number += 1;
+            if at == bounds.len() {
+                let poly = is_bounded.then(|| rest.plus(end, factor)).flatten()?;
+                return Some(Replaced { poly, guards: Shared::default() });
+            }
+            // The newest bound is the one of the innermost condition: it is the most likely.
+            let bound = &bounds[bounds.len().checked_sub(1 + at)?];
+            if (NEWEST..bounds.len().saturating_sub(OLDEST)).contains(&at) {
+                continue;
+            }
             let product = factor.product(&bound.poly);
             let scaled = rest.times(bound.scale);
             if let (Some(product), Some(scaled)) = (product, scaled)
                 && let Some(poly) = scaled.plus(1, &product)
             {
-                all.push(Form { poly: Rc::new(poly), guards: bound.guards.clone() });
+                return Some(Replaced { poly, guards: bound.guards.clone() });
             }
         }
-        if is_bounded && let Some(poly) = rest.plus(end, factor) {
-            all.push(Form { poly: Rc::new(poly), guards: Rc::default() });
-        }
-        all
     }
 
     /// Which end of an atom makes `factor * atom` least.
-    pub(super) fn side(
-        &mut self,
-        func: &Func,
-        factor: &Poly,
-        fuel: &mut u32,
-        guards: &mut Guards,
-    ) -> Option<Side> {
+    fn side(&mut self, func: &Func, factor: &Poly, fuel: &mut u32, guards: &mut Guards) -> Option<Side> {
         if let Some(constant) = factor.as_constant() {
             return Some(if constant >= 0 { Side::Low } else { Side::High });
         }
@@ -211,7 +215,7 @@ impl Ranges {
     }
 
     /// A minimum, maximum or choice is one of two values; the other end of a minimum follows from both.
-    pub(super) fn prove_by_cases(
+    fn prove_by_cases(
         &mut self,
         func: &Func,
         poly: &Poly,
@@ -270,7 +274,7 @@ impl Ranges {
         self.require_within(func, poly, position, conditions, guards, &mut fuel)
     }
 
-    pub(super) fn require_within(
+    fn require_within(
         &mut self,
         func: &Func,
         poly: &Poly,
@@ -314,7 +318,8 @@ impl Ranges {
             }
         };
         let (with_side, guards_of_side) = (conditions.len(), guards.len());
-        for next in self.replaced(atom, side, &factor, &rest) {
+        let mut number = 0;
+        while let Some(next) = self.replaced(atom, side, &factor, &rest, &mut number) {
             guards.extend(next.guards.iter());
             if self.require_within(func, &next.poly, position, conditions, guards, fuel) {
                 return true;
@@ -328,9 +333,15 @@ impl Ranges {
     }
 }
 
+/// A polynomial with an atom less.
+struct Replaced {
+    poly: Poly,
+    guards: Shared,
+}
+
 /// An end of a range.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
+enum Side {
     Low,
     High,
 }
