@@ -386,6 +386,11 @@ impl<'a> Model<'a> {
         params.into_iter().map(|param| self.leaf(param)).collect()
     }
 
+    /// The polynomial of a value that has been asked for before.
+    pub fn seen(&self, value: Value) -> Option<&Poly> {
+        self.polys.get(&value)
+    }
+
     /// Of an ordinal: `scale * ordinal < end`, if the extent has been understood.
     pub fn end_of(&self, ordinal: Atom) -> Option<(i128, Poly)> {
         self.ends.get(&ordinal).cloned()

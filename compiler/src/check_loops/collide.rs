@@ -75,6 +75,7 @@ pub struct Prepared {
     indices: Vec<Poly>,
     sizes: Vec<Poly>,
     conditions: Vec<Known>,
+    bounds: Vec<Known>,
     checks: Vec<Known>,
     /// Ordinals of the home and of the loops between it and the access.
     ordinals: Vec<Atom>,
@@ -114,6 +115,8 @@ const MAX_CHECKS: usize = 24;
 const MAX_AROUND: usize = 200;
 /// Cases in which accesses may meet, each with conditions of its own.
 const MAX_LEAVES: usize = 8;
+/// Pairs of elements of `@unique` arrays that are told apart in one question.
+const MAX_PROMISED: usize = 4;
 /// Work for one question.
 const QUESTION: u64 = 2_000_000;
 /// Loops and arrays whose length is not known are taken to be at least this long when an entry condition is weighed: one that only
@@ -181,6 +184,7 @@ impl<'a> Judge<'a> {
             indices: Vec::new(),
             sizes: Vec::new(),
             conditions: Vec::new(),
+            bounds: Vec::new(),
             checks: Vec::new(),
             ordinals: self.ordinals.clone(),
             places: Vec::new(),
@@ -202,11 +206,15 @@ impl<'a> Judge<'a> {
                 }
                 Fact::Loop(op) => prepared.ordinals.extend(model.ordinals(op)),
                 Fact::Check(op) => {
-                    if let OpCode::Check(site) = func.op(op).code
-                        && prepared.checks.len() < 4 * MAX_CHECKS
-                    {
-                        let known = model.passed(&func.sites[site.index()].kind, &func.op(op).args);
-                        prepared.checks.push(known);
+                    let OpCode::Check(site) = func.op(op).code else { continue };
+                    let kind = &func.sites[site.index()].kind;
+                    let known = model.passed(kind, &func.op(op).args);
+                    let list = match kind {
+                        CheckKind::Bounds { .. } => &mut prepared.bounds,
+                        _ => &mut prepared.checks,
+                    };
+                    if list.len() < 4 * MAX_CHECKS {
+                        list.push(known);
                     }
                 }
             }
@@ -247,19 +255,21 @@ impl<'a> Judge<'a> {
         if open.is_empty() {
             return Meeting::Never(wraps);
         }
-        if let Some(clauses) = self.entry_conditions(a, b, &open) {
-            wraps.extend(open.iter().flat_map(|(_, question, _)| question.wraps.iter().cloned()));
+        let orders: Vec<Order> = open.iter().map(|&(order, ..)| order).collect();
+        if let Some((clauses, needed)) = self.entry_conditions(a, b, &orders) {
+            wraps.extend(needed);
             if self.are_testable(&wraps) {
                 return Meeting::Unless(clauses, wraps);
             }
         }
         for (order, question, answer) in &open {
+            // numbers of one's own choice make a better example than the solver's 0
+            if let Some(witness) = self.try_small(a, b, *order, question) {
+                return Meeting::Shown(Box::new(witness));
+            }
             if let Ok(solution) = answer
                 && let Some(witness) = self.check_witness(a, b, question, solution, &HashMap::new())
             {
-                return Meeting::Shown(Box::new(witness));
-            }
-            if let Some(witness) = self.try_small(a, b, *order, question) {
                 return Meeting::Shown(Box::new(witness));
             }
         }
@@ -319,30 +329,48 @@ impl<'a> Judge<'a> {
         })
     }
 
-    /// Conditions over values known before the loop under which the open questions have no solution. Only those that leave room for loops
-    /// of any length in which both accesses are reached: `a[i] = a[i-1]` is not excused by loops of one iteration.
+    /// Conditions over values known before the loop under which the accesses do not meet, and what must not wrap then. Only where the
+    /// indices differ by what is known before the loop, and only conditions that leave room for loops of any length in which both accesses are
+    /// reached: `a[i] = a[i-1]` is not excused by loops of one iteration.
     fn entry_conditions(
         &mut self,
         a: &Prepared,
         b: &Prepared,
-        open: &[(Order, Built, Result<Solution, Stop>)],
-    ) -> Option<Vec<Clause>> {
-        let mut clauses: Vec<Clause> = Vec::new();
-        for (order, question, _) in open {
-            let reached =
-                Question::new(self, a, b, *order, Trust::Unwrapped).long_loops().build(Equations::None);
+        orders: &[Order],
+    ) -> Option<(Vec<Clause>, Vec<Wrap>)> {
+        if !a
+            .indices
+            .iter()
+            .zip(&b.indices)
+            .all(|(first, second)| self.varying(first) == self.varying(second))
+        {
+            return None;
+        }
+        let (mut clauses, mut wraps) = (Vec::new(), Vec::new());
+        for &order in orders {
+            let question =
+                Question::new(self, a, b, order, Trust::Unwrapped).out_of_bounds().build(Equations::All);
+            let reached = Question::new(self, a, b, order, Trust::Unwrapped).out_of_bounds().long_loops();
+            let reached = reached.build(Equations::None);
             let mut work = Work(self.work.0.min(QUESTION));
             let before = work.0;
             let leaves = solve::leaves(&question.system, MAX_LEAVES, &mut work);
             self.work.0 -= before - work.0;
             for leaf in leaves? {
-                let clause = self.clause(question, &leaf, &reached)?;
+                let clause = self.clause(&question, &leaf, &reached)?;
                 if !clauses.contains(&clause) {
                     clauses.push(clause);
                 }
             }
+            wraps.extend(question.wraps);
         }
-        (!clauses.is_empty()).then_some(clauses)
+        (!clauses.is_empty()).then_some((clauses, wraps))
+    }
+
+    /// The terms that are not the same in all iterations.
+    fn varying(&self, poly: &Poly) -> Poly {
+        let terms = poly.terms.iter().filter(|(monomial, _)| self.is_varying(monomial));
+        Poly { terms: terms.cloned().collect() }
     }
 
     fn clause(&mut self, question: &Built, leaf: &System, reached: &Built) -> Option<Clause> {
@@ -533,6 +561,7 @@ struct Question<'q, 'a> {
     order: Order,
     trust: Trust,
     are_loops_long: bool,
+    is_in_bounds: bool,
     fixed: HashMap<Atom, i128>,
     columns: BTreeMap<(Monomial, Side), Column>,
     used: HashSet<(Atom, Side)>,
@@ -555,12 +584,19 @@ impl<'q, 'a> Question<'q, 'a> {
             order,
             trust,
             are_loops_long: false,
+            is_in_bounds: true,
             fixed: HashMap::new(),
             columns: BTreeMap::new(),
             used: HashSet::new(),
             unexplained: Vec::new(),
             wraps: Vec::new(),
         }
+    }
+
+    /// Bounds checks of the accesses say nothing: an entry condition speaks of the loop, not of the array's size.
+    fn out_of_bounds(mut self) -> Self {
+        self.is_in_bounds = false;
+        self
     }
 
     /// Loops whose length is not known run long.
@@ -593,15 +629,19 @@ impl<'q, 'a> Question<'q, 'a> {
             for known in &access.conditions {
                 self.assume(known, side, &mut system);
             }
-            for (index, size) in access.indices.iter().zip(&access.sizes) {
-                let known = self.judge.model.in_range(index, size);
-                self.assume(&known, side, &mut system);
+            if self.is_in_bounds {
+                for (index, size) in access.indices.iter().zip(&access.sizes) {
+                    let known = self.judge.model.in_range(index, size);
+                    self.assume(&known, side, &mut system);
+                }
             }
         }
         self.explain(&mut system);
         for (access, side) in [(a, Side::First), (b, Side::Second)] {
-            let checks: Vec<&Known> = access.checks.iter().collect();
-            self.relevant(checks, side, &mut system);
+            self.relevant(access.checks.iter().collect(), side, &mut system);
+            if self.is_in_bounds {
+                self.relevant(access.bounds.iter().collect(), side, &mut system);
+            }
         }
         let around = self.judge.around.iter().collect();
         let rest = self.relevant(around, Side::Shared, &mut system);
@@ -609,6 +649,8 @@ impl<'q, 'a> Question<'q, 'a> {
         if self.are_loops_long {
             self.lengthen(&mut system);
         }
+        self.explain(&mut system);
+        self.keep_promises(&mut system);
         self.explain(&mut system);
         Built { system, columns: self.columns, wraps: self.wraps }
     }
@@ -705,16 +747,9 @@ impl<'q, 'a> Question<'q, 'a> {
         if self.trust == Trust::Certain {
             return false;
         }
-        let varying = |poly: &Poly| Poly {
-            terms: poly
-                .terms
-                .iter()
-                .filter(|(monomial, _)| self.judge.is_varying(monomial))
-                .cloned()
-                .collect(),
-        };
         // three parts that together stay below 2^64
-        for poly in [varying(first), varying(second), shared] {
+        let parts = [self.judge.varying(first), self.judge.varying(second), shared];
+        for poly in parts {
             if model.magnitude(&poly) >= INT / 2.0 {
                 self.wraps.push(Wrap { poly, bound: INT / 2.0 });
             }
@@ -729,7 +764,6 @@ impl<'q, 'a> Question<'q, 'a> {
         if depth > 4 {
             return;
         }
-        self.keep_promise(first, second, system, depth);
         let Some(unit) = self.unit(first, second) else { return };
         let (high_first, low_first) = divide(first, &unit);
         let (high_second, low_second) = divide(second, &unit);
@@ -770,23 +804,42 @@ impl<'q, 'a> Question<'q, 'a> {
             .min_by_key(|unit| (unit.len(), unit.clone()))
     }
 
-    /// Elements of an array that `@unique` holds for are equal only where their indices are.
-    fn keep_promise(&mut self, first: &Poly, second: &Poly, system: &mut System, depth: usize) {
+    /// Elements of an array that `@unique` holds for differ, unless their indices are equal.
+    fn keep_promises(&mut self, system: &mut System) {
         let judge = self.judge;
-        for promise in &judge.promises {
-            let (Some(first), Some(second)) =
-                (judge.element_of(first, promise.array), judge.element_of(second, promise.array))
-            else {
-                continue;
-            };
-            if (first.factor, &first.rest) != (second.factor, &second.rest) {
-                continue;
+        let elements = |side: Side, array: Value| {
+            let mut elements: Vec<(Atom, &Poly)> = Vec::new();
+            for &(atom, used) in &self.used {
+                if let Kind::Load(loaded, indices) = &judge.model.atom(atom).kind
+                    && (used, *loaded) == (side, array)
+                {
+                    elements.push((atom, &indices[0]));
+                }
             }
+            elements.sort_by_key(|&(atom, _)| atom);
+            elements
+        };
+        let mut pairs = Vec::new();
+        for promise in &judge.promises {
+            for first in elements(Side::First, promise.array) {
+                for second in elements(Side::Second, promise.array) {
+                    pairs.push((promise, first, second));
+                }
+            }
+        }
+        for (promise, (first, index), (second, other)) in pairs.into_iter().take(MAX_PROMISED) {
+            let apart = self.difference(&Poly::atom(first), &Poly::atom(second));
             let mut same = System::default();
-            self.equate(&first.index, &second.index, &mut same, depth + 1);
+            if self.may_equate(index, other) {
+                self.equate(index, other, &mut same, 0);
+            }
             let mut choice = vec![same];
-            for (element, side) in [(&first, Side::First), (&second, Side::Second)] {
-                let index = self.row(&element.index, side);
+            for sign in [1, -1] {
+                let differs = apart.combine(sign, &Row::constant(-1), 1);
+                choice.push(System { at_least: differs.into_iter().collect(), ..System::default() });
+            }
+            for (index, side) in [(index, Side::First), (other, Side::Second)] {
+                let index = self.row(index, side);
                 let offset = self.row(&promise.offset, Side::Shared);
                 let count = self.row(&promise.count, Side::Shared);
                 let inner = index.combine(1, &offset, -1);
@@ -895,24 +948,7 @@ impl<'q, 'a> Question<'q, 'a> {
     }
 }
 
-/// `factor * array[index] + rest`
-struct Element {
-    index: Poly,
-    factor: i128,
-    rest: Poly,
-}
-
 impl Judge<'_> {
-    /// The polynomial as an element of `array`, if it is one but for a factor and what is the same in all iterations.
-    fn element_of(&self, poly: &Poly, array: Value) -> Option<Element> {
-        let mut varying = poly.terms.iter().filter(|(monomial, _)| self.is_varying(monomial));
-        let (Some((monomial, factor)), None) = (varying.next(), varying.next()) else { return None };
-        let &[atom] = monomial.as_slice() else { return None };
-        let Kind::Load(loaded, indices) = &self.model.atom(atom).kind else { return None };
-        let rest = poly.plus(&Poly::atom(atom), -factor)?;
-        (*loaded == array).then(|| Element { index: indices[0].clone(), factor: *factor, rest })
-    }
-
     /// Can it be tested before the loop that none of them wraps?
     fn are_testable(&self, wraps: &[Wrap]) -> bool {
         wraps.iter().all(|wrap| self.ceiling(&wrap.poly).is_some())

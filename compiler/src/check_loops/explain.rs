@@ -4,10 +4,10 @@
 //! Holds: names are those of the source; numbers come from a witness that has been evaluated.
 
 use super::access::{Access, Deed, Place};
-use super::affine::{Kind, Model, Poly};
+use super::affine::{Atom, Kind, Model, Poly};
 use super::collide::{Clause, Prepared, Test};
-use super::witness::{Witness, size_name};
-use crate::ir::{Func, OpCode, OpId, Program, Value};
+use super::witness::{Witness, index_variable, size_name};
+use crate::ir::{Def, Func, OpCode, OpId, Program, Value};
 use kiln_lang::diag::Diagnostic;
 use kiln_lang::tree::Const;
 
@@ -249,10 +249,28 @@ fn loaded_array(func: &Func, index: Value, depth: usize) -> Option<String> {
 
 /// Conditions in words: "`c` is not 0", "`d` = 0 or |`d`| >= `n`".
 pub fn clauses(model: &Model, clauses: &[Clause]) -> String {
-    if let [first, second] = clauses
-        && let Some(words) = distance(model, first, second).or_else(|| distance(model, second, first))
-    {
-        return words;
+    let (not_zero, others): (Vec<&Clause>, Vec<&Clause>) =
+        clauses.iter().partition(|clause| matches!(clause.tests.as_slice(), [Test::NonZero(_)]));
+    if let [first, second] = others.as_slice() {
+        let is_not_zero = |d: &Poly| {
+            let minus = Poly::default().plus(d, -1);
+            not_zero.iter().any(|clause| {
+                matches!(clause.tests.as_slice(), [Test::NonZero(poly)] if poly == d || Some(poly) == minus.as_ref())
+            })
+        };
+        let words = [(first, second), (second, first)].into_iter().find_map(|(first, second)| {
+            let (d, n) = distance(first, second)?;
+            let d = if d.terms.last()?.1 < 0 { Poly::default().plus(&d, -1)? } else { d };
+            let (name, far) = (quoted(model, &d), quoted(model, &n));
+            match not_zero.len() {
+                0 => Some(format!("{name} = 0 or |{name}| >= {far}")),
+                1 if is_not_zero(&d) => Some(format!("|{name}| >= {far}")),
+                _ => None,
+            }
+        });
+        if let Some(words) = words {
+            return words;
+        }
     }
     let words: Vec<String> = clauses
         .iter()
@@ -265,28 +283,23 @@ pub fn clauses(model: &Model, clauses: &[Clause]) -> String {
     words.join(" and ")
 }
 
-/// d <= 0 or d >= n, and -d <= 0 or -d >= n: `d` = 0 or |`d`| >= `n`
-fn distance(model: &Model, first: &Clause, second: &Clause) -> Option<String> {
+/// d and n, if the clauses are: -d >= 0 or d - n >= 0; and d >= 0 or -d - n >= 0.
+fn distance(first: &Clause, second: &Clause) -> Option<(Poly, Poly)> {
     let polys = |clause: &Clause| -> Option<Vec<Poly>> {
-        clause
-            .tests
-            .iter()
-            .map(|test| match test {
-                Test::NonNegative(poly) => Some(poly.clone()),
-                Test::NonZero(_) => None,
-            })
-            .collect()
+        let poly = |test: &Test| match test {
+            Test::NonNegative(poly) => Some(poly.clone()),
+            Test::NonZero(_) => None,
+        };
+        clause.tests.iter().map(poly).collect()
     };
     let (first, second) = (polys(first)?, polys(second)?);
     let ([_, _], [_, _]) = (first.as_slice(), second.as_slice()) else { return None };
     let minus = |poly: &Poly| Poly::default().plus(poly, -1);
-    // d with -d in the first and d in the second
     let d = second.iter().find(|d| minus(d).is_some_and(|minus| first.contains(&minus)))?;
     let far = first.iter().find(|&poly| Some(poly) != minus(d).as_ref())?;
     let n = minus(&far.plus(d, -1)?)?;
     let is_mirrored = second.contains(&minus(d)?.plus(&n, -1)?);
-    let d = text(model, d);
-    is_mirrored.then(|| format!("`{d}` = 0 or |`{d}`| >= `{}`", text(model, &n)))
+    is_mirrored.then(|| (d.clone(), n))
 }
 
 fn words_of(model: &Model, test: &Test) -> String {
@@ -308,11 +321,16 @@ fn words_of(model: &Model, test: &Test) -> String {
         let constant = right.constant_term();
         right.terms.retain(|(monomial, _)| !monomial.is_empty());
         let symbol = if symbol == ">=" { "<=" } else { symbol };
-        return format!("`{}` {symbol} {}", text(model, &right), -constant);
+        return format!("{} {symbol} {}", quoted(model, &right), -constant);
     }
-    match right.as_constant() {
-        Some(constant) => format!("`{}` {symbol} {constant}", text(model, &left)),
-        None => format!("`{}` {symbol} `{}`", text(model, &left), text(model, &right)),
+    format!("{} {symbol} {}", quoted(model, &left), quoted(model, &right))
+}
+
+/// Code in backquotes, numbers without.
+fn quoted(model: &Model, poly: &Poly) -> String {
+    match poly.as_constant() {
+        Some(constant) => constant.to_string(),
+        None => format!("`{}`", text(model, poly)),
     }
 }
 
@@ -340,10 +358,21 @@ fn text(model: &Model, poly: &Poly) -> String {
     if text.is_empty() { "0".into() } else { text }
 }
 
-fn atom_text(model: &Model, atom: super::affine::Atom) -> String {
+fn atom_text(model: &Model, atom: Atom) -> String {
+    atom_name(model, atom).unwrap_or_else(|| "…".into())
+}
+
+/// The name of an atom in the source: a variable, an index that counts from 0, a size.
+pub fn atom_name(model: &Model, atom: Atom) -> Option<String> {
     let func = model.func;
-    let described = match &model.atom(atom).kind {
-        Kind::Value(value) => describe(func, *value, 0),
+    match &model.atom(atom).kind {
+        Kind::Value(value) => describe(func, *value, 0).or_else(|| {
+            let Def::Param(region, position) = func.values[value.index()].def else { return None };
+            let (op, axis) = model.nest.ordinal_of(func, region, position)?;
+            let index = index_variable(func, model.nest, op, axis);
+            let is_ordinal = model.seen(index).and_then(Poly::as_atom) == Some(atom);
+            func.values[index.index()].name.as_ref().filter(|_| is_ordinal).map(|name| name.to_string())
+        }),
         Kind::Size(array, axis) => {
             size_name(func, *array, *axis).map(|name| name.to_string()).or_else(|| {
                 let name = func.values[array.index()].name.as_ref()?;
@@ -353,6 +382,5 @@ fn atom_text(model: &Model, atom: super::affine::Atom) -> String {
         Kind::Load(..) | Kind::Apply(..) | Kind::Quotient(..) | Kind::Remainder(..) | Kind::Helper(..) => {
             None
         }
-    };
-    described.unwrap_or_else(|| "…".into())
+    }
 }

@@ -7,6 +7,7 @@
 use super::access::Fact;
 use super::affine::{Atom, Kind, Model, integer};
 use super::collide::{Prepared, Side};
+use super::explain::atom_name;
 use super::nest::Nest;
 use crate::ir::{Def, Func, OpCode, OpId, Terminator, Type, Value};
 use kiln_lang::types::Scalar;
@@ -21,7 +22,7 @@ pub struct Witness {
     /// The element.
     pub element: Vec<i128>,
     /// Values of names that the indices depend on.
-    pub with: Vec<(Arc<str>, i128)>,
+    pub with: Vec<(String, i128)>,
     /// Every condition on the way was evaluated too, and no loop on the way can be left early.
     pub is_certain: bool,
 }
@@ -79,19 +80,10 @@ fn names(
     model: &Model,
     accesses: [&Prepared; 2],
     values: &HashMap<(Atom, Side), i128>,
-) -> Vec<(Arc<str>, i128)> {
-    let mut names: Vec<(Arc<str>, i128)> = Vec::new();
-    for atom in accesses.iter().flat_map(|access| access.atoms()) {
-        let data = model.atom(atom);
-        let (Kind::Value(value) | Kind::Size(value, _)) = data.kind else { continue };
-        if data.varying {
-            continue;
-        }
-        let name = match data.kind {
-            Kind::Size(_, axis) => size_name(model.func, value, axis),
-            _ => model.func.values[value.index()].name.clone(),
-        };
-        if let (Some(name), Some(&number)) = (name, values.get(&(atom, Side::Shared)))
+) -> Vec<(String, i128)> {
+    let mut names: Vec<(String, i128)> = Vec::new();
+    for atom in accesses.iter().flat_map(|access| access.atoms()).filter(|&atom| !model.atom(atom).varying) {
+        if let (Some(name), Some(&number)) = (atom_name(model, atom), values.get(&(atom, Side::Shared)))
             && !names.iter().any(|(other, _)| *other == name)
         {
             names.push((name, number));

@@ -13,9 +13,10 @@ pub(crate) struct Classes {
 impl Classes {
     pub(crate) fn of(func: &Func) -> Classes {
         let mut classes = Classes { parent: (0..func.values.len() as u32).collect() };
-        let has_arrays_in_flow = func.ops.iter().any(|op| {
-            !op.regions.is_empty() && op.results.iter().any(|&result| func.ty(result).is_array())
-        });
+        let has_arrays_in_flow = func
+            .ops
+            .iter()
+            .any(|op| !op.regions.is_empty() && op.results.iter().any(|&result| func.ty(result).is_array()));
         if has_arrays_in_flow {
             classes.region(func, func.body, &mut Vec::new());
             // Parents have smaller numbers, so one sweep makes every path one step long.
@@ -83,7 +84,9 @@ impl Classes {
                 _ => {}
             }
         }
-        if let Terminator::Break(depth, values) | Terminator::Continue(depth, values) = &func.region(region).end {
+        if let Terminator::Break(depth, values) | Terminator::Continue(depth, values) =
+            &func.region(region).end
+        {
             let target = loops[loops.len() - 1 - *depth as usize];
             self.join_all(func, values, &func.op(target).results);
         }
@@ -259,7 +262,8 @@ impl Shapes {
             origins.push((class, array));
             // Made inside a loop that carries the class: an iteration may meet an array that an earlier one made.
             while let Some(op) = around {
-                let carries = |&result: &Value| func.ty(result).is_array() && self.classes.get(result) == class;
+                let carries =
+                    |&result: &Value| func.ty(result).is_array() && self.classes.get(result) == class;
                 is_renewed[class.index()] |= func.op(op).results.iter().any(carries);
                 around = nest.outer[op.index()];
             }

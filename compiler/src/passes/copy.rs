@@ -93,8 +93,10 @@ impl<'s> Copier<'s> {
             Some(source) => &source.values,
             None => &target.values,
         };
-        let described: Vec<_> =
-            results.iter().map(|value| (values[value.index()].ty, values[value.index()].name.clone())).collect();
+        let described: Vec<_> = results
+            .iter()
+            .map(|value| (values[value.index()].ty, values[value.index()].name.clone()))
+            .collect();
         let types: Vec<_> = described.iter().map(|(ty, _)| *ty).collect();
         let copy = target.push_op(into, code, args, &types, span);
         target.ops[copy.index()].fast = fast;

@@ -149,9 +149,8 @@ impl Cse {
         if op.code == OpCode::Load {
             hash = self::hash(&OpCode::Load, &op.args, version);
         }
-        let found = self.table.find(hash, |entry| {
-            entry.version == version && is_same(func, func.op(entry.op), op)
-        });
+        let found =
+            self.table.find(hash, |entry| entry.version == version && is_same(func, func.op(entry.op), op));
         match found {
             None => {
                 self.table.insert(id, version, hash);
@@ -209,7 +208,9 @@ fn is_same(func: &Func, earlier: &Op, later: &Op) -> bool {
     }
     let is_same_code = match (&earlier.code, &later.code) {
         // By bits: -0.0 is not 0.0, and a NaN is itself.
-        (OpCode::Const(a), OpCode::Const(b)) => const_scalar(*a) == const_scalar(*b) && const_bits(*a) == const_bits(*b),
+        (OpCode::Const(a), OpCode::Const(b)) => {
+            const_scalar(*a) == const_scalar(*b) && const_bits(*a) == const_bits(*b)
+        }
         (a, b) => discriminant(a) == discriminant(b) && a == b,
     };
     let is_same_args = match (&earlier.args[..], &later.args[..]) {

@@ -240,7 +240,8 @@ fn sweep(func: &mut Func, values: &[bool], ops: &[bool], region: RegionId, kept:
 fn sweep_loop(func: &mut Func, values: &[bool], ops: &[bool], op: OpId, kept: &mut Vec<Vec<bool>>) {
     let extents = extents_of(&func.op(op).code);
     let carried = func.op(op).args.len() - extents;
-    let keep: Vec<bool> = func.op(op).results[..carried].iter().map(|result| values[result.index()]).collect();
+    let keep: Vec<bool> =
+        func.op(op).results[..carried].iter().map(|result| values[result.index()]).collect();
     let is_while = func.op(op).code == OpCode::While;
     kept.push(keep.clone());
     for position in 0..func.op(op).regions.len() {

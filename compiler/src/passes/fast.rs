@@ -39,7 +39,9 @@ fn fast(func: &mut Func, _report: &mut Report) {
 
 fn is_fast_float(func: &Func, op: OpId) -> bool {
     let op = func.op(op);
-    op.fast && op.results.len() == 1 && matches!(func.ty(op.results[0]), Type::Scalar(Scalar::F32 | Scalar::F64))
+    op.fast
+        && op.results.len() == 1
+        && matches!(func.ty(op.results[0]), Type::Scalar(Scalar::F32 | Scalar::F64))
 }
 
 /// A new op in the reach of `@fast`, where `like` stands.
@@ -248,4 +250,3 @@ fn contract(func: &mut Func, region: RegionId, uses: &mut Uses) {
     ops.retain(|&op| !uses.is_absorbed(op));
     func.regions[region.index()].ops = ops;
 }
-

@@ -18,10 +18,15 @@ fn hoist(func: &mut Func, _report: &mut Report) {
     if !func.ops.iter().any(|op| is_loop(&op.code)) {
         return;
     }
-    let mut hoist = Hoist { levels: vec![0; func.values.len()], safe: vec![NEVER; func.ops.len()], loops: Vec::new() };
+    let mut hoist = Hoist {
+        levels: vec![0; func.values.len()],
+        safe: vec![NEVER; func.ops.len()],
+        loops: Vec::new(),
+        has_candidate: false,
+    };
     let body = func.body;
     hoist.region(func, body);
-    if func.ops.iter().any(|op| op.code == OpCode::Load) {
+    if hoist.has_candidate {
         find_safe_loads(func, &mut hoist.safe);
         if hoist.safe.iter().any(|&level| level != NEVER) {
             // Once more: what is computed from the loads moves along.
@@ -40,6 +45,8 @@ struct Hoist {
     safe: Vec<u32>,
     /// Per enclosing loop, what goes in front of it.
     loops: Vec<Vec<OpId>>,
+    /// Some load depends on nothing that its innermost loop changes, except perhaps the array.
+    has_candidate: bool,
 }
 
 impl Hoist {
@@ -75,8 +82,12 @@ impl Hoist {
     }
 
     /// The number of loops that must stay around an op.
-    fn level(&self, func: &Func, id: OpId) -> u32 {
+    fn level(&mut self, func: &Func, id: OpId) -> u32 {
         let op = func.op(id);
+        if op.code == OpCode::Load {
+            let level = op.args.iter().fold(0, |level, arg| level.max(self.levels[arg.index()]));
+            self.has_candidate |= (level as usize) < self.loops.len();
+        }
         let least = match &op.code {
             code if code.effects().pure => 0,
             OpCode::Load => self.safe[id.index()],

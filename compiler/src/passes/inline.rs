@@ -4,17 +4,21 @@
 //! [`BUDGET`] plus a little per call, so a program whose size doubles with every call stays linear; check sites keep the name of the function
 //! that they were written in; what is not spliced stays a call and means the same.
 //!
-//! A callee that returns early is spliced by nesting: in `if c { return a }; rest; return b` the rest moves into the other branch. A callee
-//! with a `return` inside a loop, or whose rest would be needed twice, stays a call.
+//! A callee that returns early is spliced by nesting: in `if c { return a }; rest; return b` the rest moves into the other branch. A `return` inside a
+//! loop becomes a `break` first: see [`super::returns`]. A callee whose rest would be needed twice stays a call.
 
 use super::copy::{Copier, Map, Sites};
+use super::returns::{returns, returns_to_breaks};
 use super::{Apply, Pass, Renames, count_ops, take_ops};
 use crate::ir::{Func, FuncId, OpCode, OpId, Program, RegionId, Terminator, Value};
 use crate::report::Report;
 
 /// The pass.
-pub const INLINE: Pass =
-    Pass { name: "inline", about: "put function bodies where they are called", apply: Apply::Program(inline) };
+pub const INLINE: Pass = Pass {
+    name: "inline",
+    about: "put function bodies where they are called",
+    apply: Apply::Program(inline),
+};
 
 /// Callees of at most this size are always spliced: a call costs as much.
 const SMALL: usize = 16;
@@ -30,6 +34,11 @@ const MAX_CHAIN: usize = 64;
 fn inline(program: &mut Program, _report: &mut Report) {
     if program.funcs.len() == 1 {
         return;
+    }
+    for func in &mut program.funcs[1..] {
+        if !returns_are_branches(func) {
+            returns_to_breaks(func);
+        }
     }
     let facts = program.funcs.iter().map(Facts::of).collect::<Vec<_>>();
     let chosen = choose(&facts);
@@ -160,8 +169,14 @@ fn splice_all(program: &mut Program, facts: &[Facts], chosen: Vec<Vec<OpId>>) {
         let renames = Renames::new(&caller);
         let flags = is_chosen[func].clone();
         let sites = (0..facts.len()).map(|_| None).collect();
-        let mut splicer =
-            Splicer { funcs: &program.funcs, is_chosen: &is_chosen, flags, renames, sites, map: Map::default() };
+        let mut splicer = Splicer {
+            funcs: &program.funcs,
+            is_chosen: &is_chosen,
+            flags,
+            renames,
+            sites,
+            map: Map::default(),
+        };
         let body = caller.body;
         splicer.region(&mut caller, body);
         find_calls(&caller, body, &mut |callee| {
@@ -302,9 +317,7 @@ impl Body<'_, '_> {
         match &source.region(region).end {
             Terminator::Return(values) => self.copier.get_all(values),
             end => {
-                let Some(rest) = after else {
-                    panic!("bug: the body of `{}` does not return", source.name)
-                };
+                let Some(rest) = after else { panic!("bug: the body of `{}` does not return", source.name) };
                 for (&result, &value) in source.op(rest.op).results.iter().zip(end.args()) {
                     let value = self.copier.get(value);
                     self.copier.set(result, value);
@@ -313,14 +326,6 @@ impl Body<'_, '_> {
             }
         }
     }
-}
-
-/// Does some region of the op return?
-fn returns(func: &Func, op: OpId) -> bool {
-    func.op(op).regions.iter().any(|&region| {
-        matches!(func.region(region).end, Terminator::Return(_))
-            || func.region(region).ops.iter().any(|&inner| returns(func, inner))
-    })
 }
 
 /// Can the function be spliced: does every return stand in branches only, and is the rest behind them needed once?

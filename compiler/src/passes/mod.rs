@@ -17,12 +17,16 @@ pub mod version;
 
 mod arrays;
 mod copy;
-mod poly;
-mod ranges;
 #[cfg(test)]
-pub(crate) mod tests;
+mod fuzz;
+#[cfg(test)]
+mod kernels;
+mod ranges;
+mod returns;
+#[cfg(test)]
+mod tests;
 
-use crate::ir::{Def, Func, OpCode, OpId, Program, RegionId, Terminator, Type, Value};
+use crate::ir::{Def, Func, OpCode, OpId, Program, RegionId, Terminator, Type, Value, ValueData};
 use crate::report::Report;
 use kiln_lang::span::Span;
 use kiln_lang::tree::Const;
@@ -121,9 +125,24 @@ pub(crate) fn extents_of(code: &OpCode) -> usize {
 }
 
 /// A new op without results or regions to be built; the caller puts it into a list.
-pub(crate) fn new_value(func: &mut Func, code: OpCode, args: Vec<Value>, ty: Type, span: Span) -> (OpId, Value) {
+pub(crate) fn new_value(
+    func: &mut Func,
+    code: OpCode,
+    args: Vec<Value>,
+    ty: Type,
+    span: Span,
+) -> (OpId, Value) {
     let op = func.add_op(code, args, &[ty], span);
     (op, result(func, op))
+}
+
+/// One more result of an op, behind the others.
+pub(crate) fn add_result(func: &mut Func, op: OpId, ty: Type) -> Value {
+    let def = Def::Op(op, func.op(op).results.len() as u32);
+    func.values.push(ValueData { ty, def, name: None });
+    let value = Value(func.values.len() as u32 - 1);
+    func.ops[op.index()].results.push(value);
+    value
 }
 
 /// Puts the definitions of an op's results in order after some were dropped.

@@ -6,9 +6,7 @@
 
 use super::copy::{Copier, Map, Sites};
 use super::{Apply, Pass, new_value, take_ops};
-use crate::ir::{
-    Def, ForData, Func, Op, OpCode, OpId, Program, RegionId, Terminator, Type, Value, kind_of,
-};
+use crate::ir::{Def, ForData, Func, Op, OpCode, OpId, Program, RegionId, Terminator, Type, Value, kind_of};
 use crate::report::Report;
 use kiln_abi::{ArrayReduction, LoopInfo, ScalarReduction, array_slots};
 use kiln_lang::span::Span;
@@ -25,7 +23,8 @@ fn outline(program: &mut Program, report: &mut Report) {
         }
         let mut func = std::mem::replace(&mut program.funcs[number], Func::new(""));
         let seen = vec![0; func.values.len()];
-        let mut outline = Outline { program, report, map: Map::default(), sites: Sites::default(), seen, stamp: 0 };
+        let mut outline =
+            Outline { program, report, map: Map::default(), sites: Sites::default(), seen, stamp: 0 };
         let body = func.body;
         outline.region(&mut func, body);
         program.funcs[number] = func;
@@ -87,10 +86,17 @@ impl Outline<'_> {
     }
 
     /// What the loop uses from outside, without its extents; constants (and the seed) apart: a chunk makes its own.
-    fn live_ins(&mut self, func: &Func, op: OpId, data: &ForData, extents: &[Value]) -> (Vec<Value>, Vec<Value>) {
+    fn live_ins(
+        &mut self,
+        func: &Func,
+        op: OpId,
+        data: &ForData,
+        extents: &[Value],
+    ) -> (Vec<Value>, Vec<Value>) {
         self.stamp += 1;
         self.seen.resize(func.values.len(), 0);
-        let mut found = Found { seen: &mut self.seen, stamp: self.stamp, live_ins: Vec::new(), constants: Vec::new() };
+        let mut found =
+            Found { seen: &mut self.seen, stamp: self.stamp, live_ins: Vec::new(), constants: Vec::new() };
         // A constant is better than a parameter.
         for extent in extents.iter().filter(|&&extent| func.as_const(extent).is_none()) {
             found.seen[extent.index()] = 2 * found.stamp;
@@ -101,14 +107,7 @@ impl Outline<'_> {
         (found.live_ins, found.constants)
     }
 
-    fn chunk(
-        &mut self,
-        func: &Func,
-        op: OpId,
-        number: u32,
-        live_ins: &[Value],
-        constants: &[Value],
-    ) -> Func {
+    fn chunk(&mut self, func: &Func, op: OpId, number: u32, live_ins: &[Value], constants: &[Value]) -> Func {
         let mut chunk = Func::new(&format!("{}_loop{number}", func.name));
         chunk.chunk_of = Some(number);
         let body = chunk.body;
@@ -171,20 +170,23 @@ impl Outline<'_> {
         let mut sum = 1u32;
         for &id in &func.region(region).ops {
             let op = func.op(id);
-            let inner = || op.regions.iter().fold(0u32, |sum, &inner| sum.saturating_add(self.cost(func, inner)));
+            let inner =
+                || op.regions.iter().fold(0u32, |sum, &inner| sum.saturating_add(self.cost(func, inner)));
             let cost = match &op.code {
                 OpCode::Const(_) | OpCode::Seed | OpCode::Dim { .. } => 0,
                 OpCode::Div | OpCode::Sqrt | OpCode::FloorDiv | OpCode::Rem => 8,
                 OpCode::Exp | OpCode::Log | OpCode::Sin | OpCode::Cos | OpCode::Tanh => 40,
                 OpCode::Pow => 100,
                 OpCode::Philox { .. } => 40,
-                OpCode::Alloc | OpCode::AllocUninit | OpCode::Free | OpCode::Call(_) | OpCode::Print(_) => 100,
+                OpCode::Alloc | OpCode::AllocUninit | OpCode::Free | OpCode::Call(_) | OpCode::Print(_) => {
+                    100
+                }
                 // One of the branches runs.
                 OpCode::If => inner() / 2 + 1,
                 OpCode::For(data) => {
-                    let trips = op.args[..data.rank as usize].iter().fold(1u32, |trips, &extent| {
-                        trips.saturating_mul(trips_of(func, extent))
-                    });
+                    let trips = op.args[..data.rank as usize]
+                        .iter()
+                        .fold(1u32, |trips, &extent| trips.saturating_mul(trips_of(func, extent)));
                     inner().saturating_mul(trips)
                 }
                 OpCode::While => inner().saturating_mul(UNKNOWN_TRIPS),

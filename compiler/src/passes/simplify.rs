@@ -18,8 +18,11 @@ use kiln_lang::tree::Const;
 use kiln_lang::types::Scalar;
 
 /// The pass.
-pub const SIMPLIFY: Pass =
-    Pass { name: "simplify", about: "replace ops by cheaper ones of the same bits", apply: Apply::Func(simplify) };
+pub const SIMPLIFY: Pass = Pass {
+    name: "simplify",
+    about: "replace ops by cheaper ones of the same bits",
+    apply: Apply::Func(simplify),
+};
 
 fn simplify(func: &mut Func, _report: &mut Report) {
     let renames = Renames::new(func);
@@ -142,7 +145,9 @@ impl Simplify<'_> {
 
     /// A loop that never runs gives what went in, and the identities of its reductions.
     fn empty_loop(&mut self, op: OpId) {
-        let Op { code: OpCode::For(data), args, results, span, .. } = self.func.op(op).clone() else { return };
+        let Op { code: OpCode::For(data), args, results, span, .. } = self.func.op(op).clone() else {
+            return;
+        };
         let rank = data.rank as usize;
         let is_empty = args[..rank].iter().any(|&extent| self.func.as_const(extent) == Some(Const::I64(0)));
         if !is_empty {
@@ -229,7 +234,9 @@ impl Simplify<'_> {
                     Rule::Op(OpCode::Add, vec![a, c])
                 } else if self.is_float(a, 1.0) {
                     Rule::Op(OpCode::Add, vec![b, c])
-                } else if let (Some((OpCode::Neg, &[x])), Some((OpCode::Neg, &[y]))) = (self.inside(a), self.inside(b)) {
+                } else if let (Some((OpCode::Neg, &[x])), Some((OpCode::Neg, &[y]))) =
+                    (self.inside(a), self.inside(b))
+                {
                     Rule::Op(OpCode::Fma, vec![x, y, c])
                 } else {
                     Keep
@@ -535,7 +542,9 @@ impl Simplify<'_> {
                 _ => {}
             }
         }
-        if let (Some(OpCode::Const(_)), false) = (self.inside(a).map(|(code, _)| code), self.func.as_const(b).is_some()) {
+        if let (Some(OpCode::Const(_)), false) =
+            (self.inside(a).map(|(code, _)| code), self.func.as_const(b).is_some())
+        {
             // c < x  =>  x > c
             let swapped = match code {
                 OpCode::Lt => OpCode::Gt,

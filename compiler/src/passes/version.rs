@@ -8,22 +8,27 @@
 //! see [`super::ranges`]. The outermost loop before which a check can be tested takes it.
 
 use super::copy::{Copier, Map};
-use super::poly::{NO_ATOM, Poly};
-use super::ranges::{AtomKind, GUARD, Guards, Proofs, Ranges, Stays, Visit, walk};
-use super::{Apply, Pass, Renames, count_ops, new_value, take_ops};
+use super::ranges::{AtomKind, GUARD, Guards, NO_ATOM, Poly, Proofs, Ranges, Stays, Visit, walk};
+use super::{Apply, Pass, Renames, count_ops, is_loop, new_value, take_ops};
 use crate::ir::{CheckKind, Func, OpCode, OpId, RegionId, SiteId, Terminator, Type, Value};
 use crate::report::{Report, header};
 use kiln_lang::span::Span;
 use kiln_lang::tree::Const;
 
 /// The pass.
-pub const VERSION: Pass =
-    Pass { name: "version", about: "test once before a loop what its checks test", apply: Apply::Func(version) };
+pub const VERSION: Pass = Pass {
+    name: "version",
+    about: "test once before a loop what its checks test",
+    apply: Apply::Func(version),
+};
 
 /// A loop of more ops is not doubled.
 const LARGEST: usize = 1500;
 /// All copies in a function together.
 const BUDGET: usize = 4000;
+/// Before which of the enclosing loops a check may be tested: the outermost, and the innermost.
+const OUTER: usize = 4;
+const INNER: usize = 4;
 /// Conditions of one test.
 const CONDITIONS: usize = 24;
 
@@ -32,7 +37,13 @@ fn version(func: &mut Func, report: &mut Report) {
         return;
     }
     let mut plan = Plan { tests: vec![None; func.ops.len()], checks: Vec::new(), loops: Vec::new() };
-    walk(func, Proofs::Guarded, &mut plan);
+    if has_check_in_loop(func, func.body, false) {
+        walk(func, Proofs::Guarded, &mut plan);
+    } else {
+        // Nothing to hoist: what is left stands in no loop.
+        report_outside(func, func.body, report);
+        return;
+    }
     let taken_by = plan.checks.iter().filter_map(|check| Some((check.op, check.taken_by?)));
     let mut taken = vec![None; func.ops.len()];
     taken_by.for_each(|(check, by)| taken[check.index()] = Some(by));
@@ -51,6 +62,25 @@ fn version(func: &mut Func, report: &mut Report) {
             Some(by) if versions.is_done[by.index()] => report.counts(check.header).hoisted += 1,
             _ => report.leave(check.header, &func.sites[check.site.index()]),
         }
+    }
+}
+
+fn has_check_in_loop(func: &Func, region: RegionId, in_loop: bool) -> bool {
+    func.region(region).ops.iter().any(|&op| {
+        let op = func.op(op);
+        let inside = in_loop || is_loop(&op.code);
+        in_loop && matches!(op.code, OpCode::Check(_))
+            || op.regions.iter().any(|&inner| has_check_in_loop(func, inner, inside))
+    })
+}
+
+fn report_outside(func: &Func, region: RegionId, report: &mut Report) {
+    for &op in &func.region(region).ops {
+        let op = func.op(op);
+        if let OpCode::Check(site) = op.code {
+            report.leave(None, &func.sites[site.index()]);
+        }
+        op.regions.iter().for_each(|&inner| report_outside(func, inner, report));
     }
 }
 
@@ -93,6 +123,9 @@ impl Visit for Plan {
         let mut taken_by = None;
         if let Some((polys, guards)) = wanted(ranges, func, op, site) {
             for position in 0..self.loops.len() {
+                if (OUTER..self.loops.len().saturating_sub(INNER)).contains(&position) {
+                    continue;
+                }
                 let (at, _, before) = self.loops[position];
                 if self.take(ranges, func, at, before, &polys, &guards) {
                     taken_by = Some(at);
@@ -154,12 +187,11 @@ impl Plan {
             }
         }
         // The test itself must not wrap.
-        for condition in &conditions {
-            let fits = |(least, greatest): (i128, i128)| {
-                least >= i64::MIN.into() && greatest <= i64::MAX.into()
-            };
-            let plain = ranges.guarded_range(condition, &mut guards, 0);
-            if !plain.is_some_and(fits) {
+        for poly in &conditions {
+            let sum = Poly { constant: 0, terms: poly.terms.clone() };
+            let fits = |constant: i128| constant.abs() < i64::MAX.into();
+            let is_testable = fits(poly.constant) && poly.terms.iter().all(|&(_, factor)| fits(factor));
+            if !is_testable || !is_comparison(poly) && !ranges.fits_guarded(&sum, &mut guards) {
                 return false;
             }
         }
@@ -190,6 +222,17 @@ impl Plan {
             self.tests[at.index()] = Some(test);
         }
         fits
+    }
+}
+
+/// Is `poly >= 0` one comparison: `a >= c`, `a <= c`, `a >= b`, or `a > b`?
+fn is_comparison(poly: &Poly) -> bool {
+    let is_plain =
+        |&(product, coefficient): &([u32; 3], i128)| product[1] == NO_ATOM && coefficient.abs() == 1;
+    match &poly.terms[..] {
+        [term] => is_plain(term),
+        [a, b] => is_plain(a) && is_plain(b) && a.1 == -b.1 && matches!(poly.constant, 0 | -1),
+        _ => false,
     }
 }
 
@@ -331,7 +374,7 @@ impl Emit<'_> {
         }
     }
 
-    /// -GUARD <= atom <= GUARD
+    /// `-GUARD <= atom <= GUARD`
     fn is_near_zero(&mut self, kind: AtomKind) -> Value {
         let atom = self.atom(kind);
         let (low, high) = (self.int(-GUARD), self.int(GUARD));
@@ -341,6 +384,24 @@ impl Emit<'_> {
     }
 
     fn is_nonneg(&mut self, condition: &Condition) -> Value {
+        match (&condition.terms[..], condition.constant) {
+            // a + c >= 0, c - a >= 0
+            ([(factor @ (1 | -1), a)], constant) if a.len() == 1 => {
+                let (a, bound) = (self.atom(a[0]), self.int(-factor * constant));
+                let code = if *factor == 1 { OpCode::Ge } else { OpCode::Le };
+                return self.op(code, vec![a, bound], Type::BOOL);
+            }
+            // a - b >= 0, a - b - 1 >= 0
+            ([(x @ (1 | -1), a), (y, b)], constant @ (0 | -1))
+                if a.len() == 1 && b.len() == 1 && *y == -*x =>
+            {
+                let (a, b) = (self.atom(a[0]), self.atom(b[0]));
+                let (big, small) = if *x == 1 { (a, b) } else { (b, a) };
+                let code = if constant == 0 { OpCode::Ge } else { OpCode::Gt };
+                return self.op(code, vec![big, small], Type::BOOL);
+            }
+            _ => {}
+        }
         let mut sum: Option<Value> = None;
         for (coefficient, atoms) in &condition.terms {
             let mut product: Option<Value> = None;
