@@ -63,6 +63,8 @@ pub enum Fact {
     Check(OpId),
     /// The loop is running.
     Loop(OpId),
+    /// A `while` loop is running.
+    While,
 }
 
 /// What a loop touches.
@@ -309,8 +311,9 @@ impl Walk<'_> {
                     self.region(op.regions[0], fact);
                 }
                 OpCode::While => {
-                    self.region(op.regions[0], last);
-                    self.region(op.regions[1], last);
+                    let fact = self.fact(last, Fact::While);
+                    self.region(op.regions[0], fact);
+                    self.region(op.regions[1], fact);
                 }
                 _ => {}
             }

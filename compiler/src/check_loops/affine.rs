@@ -336,11 +336,11 @@ impl<'a> Model<'a> {
         model
     }
 
-    /// A size that is the extent of the home, of a loop around it or in it is as small as a loop that ends is long.
+    /// A value that is the extent of the home or of a loop around it is as small as a loop that ends is long. Not those of inner loops: they
+    /// may not run at all.
     fn limit_extents(&mut self) {
         let around = self.nest.loops_around(self.func, self.home);
-        let within = self.nest.loops_within(self.func, self.home);
-        for op in around.into_iter().chain([self.home]).chain(within) {
+        for op in around.into_iter().chain([self.home]) {
             for axis in 0..self.nest.rank(self.func, op) {
                 let extent = self.func.op(op).args[axis];
                 let reach = self.reach(extent, 0);
@@ -361,6 +361,11 @@ impl<'a> Model<'a> {
     /// Is the value defined in the body of the home?
     pub fn is_inside(&self, value: Value) -> bool {
         self.inside[value.index()]
+    }
+
+    /// Does the home write the array, or one that may be the same memory?
+    pub fn is_written(&self, array: Value) -> bool {
+        self.written.contains(&array)
     }
 
     /// The data of an atom.

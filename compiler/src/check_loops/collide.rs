@@ -152,6 +152,7 @@ impl<'a> Judge<'a> {
                 Fact::Loop(op) => {
                     model.ordinals(op);
                 }
+                Fact::While => {}
                 Fact::Check(op) => {
                     let OpCode::Check(site) = func.op(op).code else { continue };
                     let args = &func.op(op).args;
@@ -205,6 +206,7 @@ impl<'a> Judge<'a> {
                     prepared.conditions.push(model.formula(condition, positive))
                 }
                 Fact::Loop(op) => prepared.ordinals.extend(model.ordinals(op)),
+                Fact::While => {}
                 Fact::Check(op) => {
                     let OpCode::Check(site) = func.op(op).code else { continue };
                     let kind = &func.sites[site.index()].kind;

@@ -132,16 +132,24 @@ fn ways_out(diagnostic: Diagnostic, model: &Model, array: &str, a: Party, b: Par
     let func = model.func;
     let mut diagnostic = diagnostic;
     let are_elements = matches!((&a.access.place, &b.access.place), (Place::Element(_), Place::Element(_)));
+    let promised = match &func.op(model.home).code {
+        OpCode::For(data) => data.unique.clone(),
+        _ => Vec::new(),
+    };
     for party in [a, b] {
-        let Some(values) = party.prepared.opaque_index(model).and_then(|index| loaded_array(func, index, 0))
-        else {
-            continue;
-        };
-        let help = format!(
-            "if the values of `{values}` are all different, say so with `@unique({values})`: it is tested before the loop"
-        );
-        if !diagnostic.helps.contains(&help) {
-            diagnostic = diagnostic.help(help);
+        let opaque = party.prepared.opaque_index(model);
+        let Some(values) = opaque.and_then(|index| loaded_array(func, index, 0)) else { continue };
+        let Some(name) = func.values[values.index()].name.as_deref() else { continue };
+        if !promised.contains(&values) {
+            let help = format!(
+                "if the values of `{name}` are all different, say so with `@unique({name})`: it is tested before the loop"
+            );
+            if !diagnostic.helps.contains(&help) {
+                diagnostic = diagnostic.help(help);
+            }
+        } else if model.is_written(values) {
+            diagnostic =
+                diagnostic.note(format!("`@unique({name})` does not help here: the loop writes to `{name}`"));
         }
     }
     if are_elements && b.access.deed.writes() {
@@ -233,13 +241,11 @@ fn precedence(func: &Func, value: Value) -> Option<u8> {
 }
 
 /// The array of integers that an index is read from.
-fn loaded_array(func: &Func, index: Value, depth: usize) -> Option<String> {
+fn loaded_array(func: &Func, index: Value, depth: usize) -> Option<Value> {
     let id: OpId = func.def_op(index)?;
     let op = func.op(id);
     match op.code {
-        OpCode::Load if op.args.len() == 2 => {
-            func.values[op.args[0].index()].name.as_ref().map(|name| name.to_string())
-        }
+        OpCode::Load if op.args.len() == 2 => Some(op.args[0]),
         OpCode::Convert | OpCode::Add | OpCode::Sub | OpCode::Mul if depth < 6 => {
             op.args.iter().find_map(|&arg| loaded_array(func, arg, depth + 1))
         }

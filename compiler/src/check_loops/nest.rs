@@ -237,12 +237,6 @@ impl Nest {
         loops
     }
 
-    /// The `for` loops in the body of an op, at any depth.
-    pub fn loops_within(&self, func: &Func, op: OpId) -> Vec<OpId> {
-        let ops = self.regions_within(func, op).into_iter().flat_map(|region| func.region(region).ops.iter());
-        ops.copied().filter(|&op| matches!(func.op(op).code, OpCode::For(_))).collect()
-    }
-
     /// All regions in an op, at any depth.
     pub fn regions_within(&self, func: &Func, op: OpId) -> Vec<RegionId> {
         let mut regions = func.op(op).regions.clone();

@@ -52,6 +52,7 @@ pub fn check(
                     Some(_) => return None,
                     None => is_certain = false,
                 },
+                Fact::While => is_certain = false,
                 Fact::Check(_) => {}
             }
         }
