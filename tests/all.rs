@@ -1,5 +1,6 @@
 //! All tests that need more than one room, in one binary.
 
+mod backend;
 mod command;
 mod documents;
 mod engine;

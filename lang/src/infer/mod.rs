@@ -202,7 +202,9 @@ impl<'a> Specs<'a> {
                     continue;
                 }
                 let callee = known.unwrap_or_else(|| self.add(key, Some(span)));
-                if matches!(self.list[callee].state, State::Open) && !stack.contains(&callee) {
+                // One that waits further down comes up again: a function that waits for it stands above it. No function waits for itself, since
+                // recursion has been refused.
+                if matches!(self.list[callee].state, State::Open) {
                     stack.push(callee);
                 }
             }
