@@ -85,7 +85,11 @@ fn examples_print_what_their_comments_promise() {
                 assert!(line("shape:").contains("(100, 50)"), "{out}");
                 assert!((number(line("k[10, 3]:")) - 0.04).abs() < 1e-12, "{out}");
             }
-            "rbf.kiln" => assert!((number(line("trace:")) - 299.17).abs() < 1.0, "{out}"),
+            "rbf.kiln" => {
+                // NumPy: np.exp(-0.5 * (a[:, None] - b[None, :]) ** 2)
+                assert!((number(line("trace:")) - 296.883582649279).abs() < 1e-9, "{out}");
+                assert!((number(line("sum:")) - 110869.01176489716).abs() < 1e-7, "{out}");
+            },
             "matmul.kiln" => assert!(line("c[7, 9]").contains("9691550.0 expected 9691550"), "{out}"),
             "mandelbrot.kiln" => assert!((number(line("inside:")) / 240_000.0 - 1.5066 / (3.2 * 2.4)).abs() < 0.01, "{out}"),
             "nbody.kiln" => {
