@@ -4,7 +4,7 @@
 //! ordinals, counters) is folded here; the user's own arithmetic is left to the passes.
 
 use super::effects::Stretch;
-use super::{Lower, Scope, Slot};
+use super::{Lower, Slot};
 use crate::ir::{self, CheckKind, OpCode, Terminator};
 use kiln_abi::ReduceOp;
 use kiln_lang::diag::Diagnostic;
@@ -266,7 +266,7 @@ impl Lower<'_> {
 
     /// A check that an integer is not zero, unless it is a constant that is not.
     pub(super) fn check_not_zero(&mut self, kind: CheckKind, value: ir::Value, span: Span) {
-        if !self.known(value).is_some_and(|value| value != 0) {
+        if self.known(value).is_none_or(|value| value == 0) {
             self.check(kind, &[value], span);
         }
     }
@@ -304,7 +304,7 @@ impl Lower<'_> {
             return;
         }
         let end = match self.loops.last() {
-            Some(around) if around.kind != super::LoopKind::Condition => {
+            Some(around) if around.part == super::LoopPart::Body => {
                 let carried = around.carried.clone();
                 Terminator::Continue(0, self.slot_values(&carried))
             }
@@ -330,7 +330,7 @@ impl Lower<'_> {
         debug_assert_ne!(region, self.scratch);
         self.region = region;
         self.dead = false;
-        self.scopes.push(Scope::default());
+        self.scopes.push(Vec::new());
         let result = inside(self);
         self.close_scope(span);
         result
@@ -409,7 +409,7 @@ impl Lower<'_> {
 
     /// The slots that hold a value here and that a stretch of the function assigns, in order of the first assignment; reductions
     /// of the innermost loop apart.
-    pub(super) fn assigned(&mut self, stretch: &Stretch, span: Span) -> Assigned {
+    pub(super) fn assigned(&mut self, stretch: &Stretch) -> Assigned {
         let mut assigned = Assigned::default();
         self.charge(stretch.writes.len() / LOOKS_PER_OP);
         if self.is_full() {
@@ -432,28 +432,7 @@ impl Lower<'_> {
             }
         }
         self.charge(assigned.values.len());
-        self.refuse_aliases_of_swapped(&assigned.values, span);
         assigned
-    }
-
-    /// An array that is swapped in a loop or branch becomes another value there; an alias of it would not follow.
-    fn refuse_aliases_of_swapped(&mut self, carried: &[u32], span: Span) {
-        for &slot in carried {
-            let Slot::Value(array) = self.env[slot as usize] else { continue };
-            let alias = self.aliases.get(&array).and_then(|names| names.last());
-            let (Some(&alias), Some(swapped)) = (alias, self.slot_name(slot)) else { continue };
-            let alias = &self.names[alias.0 as usize];
-            self.findings.report(
-                Diagnostic::error(
-                    format!("`{swapped}` is swapped here while `{alias}` is another name for it"),
-                    span,
-                    format!("`{swapped}` changes owners in here"),
-                )
-                .help(format!(
-                    "write `var {alias} = {swapped}` to copy the array, or use `{swapped}` itself"
-                )),
-            );
-        }
     }
 
     pub(super) fn slot_type(&self, slot: u32) -> ir::Type {

@@ -3,8 +3,8 @@
 //! In: typed expressions. Out: values; a tuple as its elements, flattened, a stream as its five parts. Holds: operands are evaluated once,
 //! left to right; only what is cheap, pure and cannot fail is computed on both sides of a condition (`select` instead of a branch).
 
+use super::Lower;
 use super::effects::Part;
-use super::{Lower, Scope};
 use crate::ir::{self, CheckKind, OpCode, Terminator};
 use kiln_lang::span::Span;
 use kiln_lang::tree::{
@@ -160,7 +160,7 @@ impl Lower<'_> {
             return vec![self.op(OpCode::Select, vec![cond, then, otherwise], types[0], span)];
         }
         let inside = self.effects.of(expr, Part::Inside);
-        let carried = self.assigned(&inside, span).values;
+        let carried = self.assigned(&inside).values;
         let arm = |block| {
             move |lower: &mut Self| {
                 let mut values = lower.block_expr(block, &expr.ty, span);
@@ -183,7 +183,7 @@ impl Lower<'_> {
     }
 
     fn block_expr(&mut self, block: &BlockExpr, ty: &Type, span: Span) -> Vec<ir::Value> {
-        self.scopes.push(Scope::default());
+        self.scopes.push(Vec::new());
         self.stmts(&block.stmts);
         let values = match &block.value {
             Some(value) => self.values(value),
@@ -215,7 +215,7 @@ impl Lower<'_> {
         }
         let is_and = code == OpCode::And;
         let inside = self.effects.of(expr, Part::Inside);
-        let carried = self.assigned(&inside, span).values;
+        let carried = self.assigned(&inside).values;
         let evaluate = |lower: &mut Self| vec![lower.value(right)];
         let skip = |lower: &mut Self| vec![lower.constant(Const::Bool(!is_and), span)];
         let results = if is_and {
@@ -251,7 +251,7 @@ impl Lower<'_> {
                 continue;
             }
             let inside = self.effects.of(operand, Part::Whole);
-            let carried = self.assigned(&inside, span).values;
+            let carried = self.assigned(&inside).values;
             let operand_type = ir::Type::Scalar(scalar_of(&operand.ty));
             let results = self.branch(
                 so_far,

@@ -172,7 +172,7 @@ impl Lower<'_> {
         let Some(filter) = &reduce.filter else { return step(self) };
         let passes = self.value(filter);
         let inside = self.effects.of(reduce, Part::Whole);
-        let carried = self.assigned(&inside, span).values;
+        let carried = self.assigned(&inside).values;
         let types = [ir::Type::Scalar(ty), ir::Type::I64];
         self.branch(passes, &carried, &types, span, step, |_| vec![best, place])
     }
@@ -182,7 +182,7 @@ impl Lower<'_> {
         let Some(filter) = &reduce.filter else { return send(self) };
         let passes = self.value(filter);
         let inside = self.effects.of(reduce, Part::Whole);
-        let carried = self.assigned(&inside, span).values;
+        let carried = self.assigned(&inside).values;
         let then = |lower: &mut Self| {
             send(lower);
             Vec::new()

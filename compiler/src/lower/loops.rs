@@ -5,7 +5,7 @@
 
 use super::build::{LOOKS_PER_OP, identity};
 use super::effects::{How, Part, Stretch, Target};
-use super::{Loop, LoopKind, Lower, Slot};
+use super::{Loop, LoopPart, Lower, Slot};
 use crate::ir::{self, CheckKind, ForData, OpCode, Reduction, Terminator};
 use kiln_abi::ReduceOp;
 use kiln_lang::diag::Diagnostic;
@@ -144,11 +144,8 @@ impl Lower<'_> {
         let child = opens.then(|| self.take_child_key(span));
         let unique = self.check_unique(header, ranges);
 
-        let kind = loop_kind(header);
-        let (carried, sinks) = match kind {
-            LoopKind::Annotated { .. } => self.reductions_of(header),
-            LoopKind::Plain | LoopKind::Condition => self.carried_by(&header.inside, span),
-        };
+        let (carried, sinks) =
+            if is_annotated { self.reductions_of(header) } else { self.carried_by(&header.inside) };
         let mut reductions = own.reductions;
         let own_reductions = reductions.len();
         let initial = self.slot_values(&carried);
@@ -182,7 +179,7 @@ impl Lower<'_> {
         let iteration = self.iteration_params(region, header, ranges, &own.carried);
         self.bind_params(region, &slots);
         let own_carried = self.in_region(region, span, |lower| {
-            lower.enter_loop(kind, &slots, span);
+            lower.enter_loop(LoopPart::Body, &slots);
             lower.index_values(header, ranges, &iteration);
             if let Some(key) = child {
                 let ordinal = lower.linear(&iteration, span);
@@ -231,7 +228,7 @@ impl Lower<'_> {
     pub(super) fn while_stmt(&mut self, stmt: &Stmt, cond: &Expr, body: &[Stmt]) {
         let span = cond.span;
         let inside = self.effects.of(stmt, Part::Inside);
-        let (mut slots, sinks) = self.carried_by(&inside, span);
+        let (mut slots, sinks) = self.carried_by(&inside);
         let mut args = self.slot_values(&slots);
         for sink in &sinks {
             let ty = self.slot_type(sink.slot).scalar();
@@ -243,7 +240,7 @@ impl Lower<'_> {
         let test = self.out.add_region();
         self.bind_params(test, &slots);
         let cond = self.in_region(test, span, |lower| {
-            lower.enter_loop(LoopKind::Condition, &slots, span);
+            lower.enter_loop(LoopPart::Condition, &slots);
             let cond = lower.value(cond);
             lower.loops.pop();
             cond
@@ -252,7 +249,7 @@ impl Lower<'_> {
         let region = self.out.add_region();
         self.bind_params(region, &slots);
         self.in_region(region, span, |lower| {
-            lower.enter_loop(LoopKind::Plain, &slots, span);
+            lower.enter_loop(LoopPart::Body, &slots);
             lower.stmts(body);
             lower.loops.pop();
         });
@@ -270,20 +267,12 @@ impl Lower<'_> {
     /// `break`, `continue`: frees what the iteration owns and leaves. Those that would leave a generator or break off an annotated loop have
     /// been refused before.
     pub(super) fn leave_iteration_early(&mut self, end: fn(u32, Vec<ir::Value>) -> Terminator, span: Span) {
-        let skipped = self.loops.iter().rev().take_while(|around| around.kind == LoopKind::Condition).count();
+        let skipped = self.loops.iter().rev().take_while(|around| around.part == LoopPart::Condition).count();
         let Some(around) = self.loops.iter().rev().nth(skipped) else { return };
         let (carried, scopes) = (around.carried.clone(), around.scopes);
         self.free_scopes_from(scopes, span);
         let values = self.slot_values(&carried);
         self.terminate(end(skipped as u32, values));
-    }
-
-    /// The annotated loop around this place, if there is one: how it is annotated, and its header.
-    pub(super) fn annotated_around(&self) -> Option<(&'static str, Span)> {
-        self.loops.iter().rev().find_map(|around| match around.kind {
-            LoopKind::Annotated { how } => Some((how, around.span)),
-            LoopKind::Plain | LoopKind::Condition => None,
-        })
     }
 
     /// The linear ordinal of an iteration: row-major over the indices.
@@ -301,10 +290,10 @@ impl Lower<'_> {
         self.push(OpCode::Send { reduction }, vec![term], &[], span);
     }
 
-    fn enter_loop(&mut self, kind: LoopKind, slots: &[u32], span: Span) {
+    fn enter_loop(&mut self, part: LoopPart, slots: &[u32]) {
         // The body's scope is open already.
         let scopes = self.scopes.len() - 1;
-        self.loops.push(Loop { kind, carried: slots.to_vec(), scopes, indices: Vec::new(), span });
+        self.loops.push(Loop { part, carried: slots.to_vec(), scopes, indices: Vec::new() });
     }
 
     /// Parameters of a `for`'s region: an ordinal per index, then what a generator carries.
@@ -372,8 +361,8 @@ impl Lower<'_> {
     }
 
     /// Slots that a plain loop carries; and those reductions of the loop around that it updates, which it accumulates by itself.
-    fn carried_by(&mut self, inside: &Stretch, span: Span) -> (Vec<u32>, Vec<Sink>) {
-        let assigned = self.assigned(inside, span);
+    fn carried_by(&mut self, inside: &Stretch) -> (Vec<u32>, Vec<Sink>) {
+        let assigned = self.assigned(inside);
         let sinks = assigned
             .sinks
             .into_iter()
@@ -487,7 +476,7 @@ impl Lower<'_> {
                 candidates.push(Candidate {
                     local,
                     op,
-                    first: (write.how, write.span),
+                    first: write.span,
                     odd: op.is_none().then_some((write.how, write.span)),
                     read: None,
                 });
@@ -515,29 +504,11 @@ impl Lower<'_> {
             Shape::Statement => "loop",
             Shape::Generator | Shape::Search => "generator",
         };
-        let (first, first_span) = candidate.first;
         let without =
             format!("remove {} to run the iterations one after another", written(header.annotations));
         let inside = format!("declare `{name}` inside the loop if each iteration needs its own");
-        let diagnostic = if first == How::Draw {
-            Diagnostic::error(
-                format!("{how} {what} draws from `{name}`, a stream made outside it"),
-                first_span,
-                "the iterations would have to draw one after another",
-            )
-            .with(local.span, format!("`{name}` is made here"))
-            .help(format!(
-                "make a stream per iteration inside the loop: `let {name} = rng(…)` of its index, or draw with plain `rand()`"
-            ))
-        } else if let Some((odd, span)) = candidate.odd {
+        let diagnostic = if let Some((odd, span)) = candidate.odd {
             match (odd, candidate.op) {
-                (How::Draw, _) => Diagnostic::error(
-                    format!("{how} {what} draws from `{name}`, a stream made outside it"),
-                    span,
-                    "the iterations would have to draw one after another",
-                )
-                .with(local.span, format!("`{name}` is made here"))
-                .help("make a stream per iteration inside the loop, or draw with plain `rand()`"),
                 (How::Update(other), Some(op)) => Diagnostic::error(
                     format!(
                         "`{name}` is updated with both `{}` and `{}` in {how} {what}",
@@ -547,7 +518,7 @@ impl Lower<'_> {
                     span,
                     "a reduction has one operator",
                 )
-                .with(first_span, format!("updated with `{}` here", spelling(op)))
+                .with(candidate.first, format!("updated with `{}` here", spelling(op)))
                 .help("use a variable of its own for each operator, and combine them after the loop"),
                 (How::Update(other), None) => Diagnostic::error(
                     format!("`{name}` carries a value from one iteration of {how} {what} to the next"),
@@ -557,22 +528,17 @@ impl Lower<'_> {
                 .with(local.span, format!("`{name}` is declared outside the loop"))
                 .help("reductions are `+=`, `-=`, `*=`, `min=`, `max=`, `&=`, `|=`, `^=`")
                 .help(inside),
-                (How::Set | How::Swap | How::Count, _) => {
-                    let label = match odd {
-                        How::Swap => "its owner changes here",
-                        How::Set | How::Count | How::Update(_) | How::Draw => "assigned here",
-                    };
-                    Diagnostic::error(
-                        format!("`{name}` carries a value from one iteration of {how} {what} to the next"),
-                        span,
-                        label,
-                    )
-                    .with(local.span, format!("`{name}` is declared outside the loop"))
-                    .help(inside)
-                    .help(format!(
-                        "update it as a reduction (`{name} += …`, `*=`, `min=`, `max=`, `&=`, `|=`, `^=`) and read it after the loop"
-                    ))
-                }
+                // Of arrays and streams, infer has refused it before.
+                (How::Set | How::Swap | How::Draw | How::Count, _) => Diagnostic::error(
+                    format!("`{name}` carries a value from one iteration of {how} {what} to the next"),
+                    span,
+                    "assigned here",
+                )
+                .with(local.span, format!("`{name}` is declared outside the loop"))
+                .help(inside)
+                .help(format!(
+                    "update it as a reduction (`{name} += …`, `*=`, `min=`, `max=`, `&=`, `|=`, `^=`) and read it after the loop"
+                )),
             }
         } else if let Some(read) = candidate.read {
             Diagnostic::error(
@@ -580,9 +546,9 @@ impl Lower<'_> {
                 read,
                 "it has no value of its own before the loop ends",
             )
-            .with(first_span, format!("reduced with `{}` here", candidate.op.map_or("=", spelling)))
+            .with(candidate.first, format!("reduced with `{}` here", candidate.op.map_or("=", spelling)))
             .help(format!("read `{name}` after the loop"))
-            .help(format!("keep what one iteration needs in a variable of its own, declared inside the loop"))
+            .help("keep what one iteration needs in a variable of its own, declared inside the loop")
         } else {
             return None;
         };
@@ -595,19 +561,11 @@ struct Candidate {
     local: LocalId,
     /// The operator of its first update, if that is a reduction's.
     op: Option<ReduceOp>,
-    first: (How, Span),
+    first: Span,
     /// The first assignment that does not fit a reduction with that operator.
     odd: Option<(How, Span)>,
     /// The first read.
     read: Option<Span>,
-}
-
-fn loop_kind(header: &Header) -> LoopKind {
-    if header.annotations.is_annotated() {
-        LoopKind::Annotated { how: annotation_words(header.annotations) }
-    } else {
-        LoopKind::Plain
-    }
 }
 
 /// ``a `@parallel` ``, to go before "loop".

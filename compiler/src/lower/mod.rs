@@ -11,8 +11,8 @@
 //!   `max(hi, lo) - lo` (just `hi` if it is known not to be negative and `lo` is 0); with a literal step k it is `(d - 1) // k + 1` of that
 //!   difference d; going down, `lo - min(hi, lo)`. Where such a difference could overflow, `select(d < 0, i64::MAX, d)` follows for step 1, and an
 //!   unsigned computation otherwise. No loop can run 2^63 iterations, so saturating there changes nothing.
-//! - **Annotated loops** carry nothing: outer scalars are reductions, streams are opened per iteration. Generators carry only the counters of
-//!   streams that they draw on from (section 6: a generator without annotation inside another drawing loop).
+//! - **Annotated loops** carry nothing: outer scalars are reductions, streams are opened per iteration. A generator without annotation can carry: the counters
+//!   of streams that it draws on from (section 6: inside another drawing loop, or explicit ones), and what a block in its term assigns. It is serial then.
 //! - **Streams** are values: counters start as constants and are folded here, so straight-line code draws literal blocks.
 //! - **Checks** end in the values of the enclosing loops' indices, outer to inner; the innermost ones if all do not fit.
 //! - **Returns** from both arms of a last `if` become its values, behind which one `return` stands. Behind other branches that cannot be left at their end,
@@ -47,8 +47,7 @@ const MAX_SIZE: usize = 600_000;
 /// Lowers a program.
 ///
 /// # Errors
-/// Annotated loops that carry a value from one iteration to the next other than as a reduction, that draw from a stream made outside,
-/// or that swap arrays; programs too large to compile. One diagnostic per finding and place.
+/// Annotated loops that carry a value from one iteration to the next other than as a reduction; programs too large to compile.
 pub fn lower(program: &tree::Program) -> Result<ir::Program, Vec<Diagnostic>> {
     let mut findings = Findings::default();
     let mut room = MAX_SIZE;
@@ -113,7 +112,6 @@ fn lower_func(
         fast: func.fast,
         loops: Vec::new(),
         scopes: Vec::new(),
-        aliases: HashMap::new(),
         streams: Vec::new(),
         bounds: HashMap::new(),
         reported: HashSet::new(),
@@ -176,15 +174,6 @@ enum Slot {
     Sink { reduction: u32, op: ReduceOp },
 }
 
-/// A block, or a statement: what ends with it.
-#[derive(Default)]
-struct Scope {
-    /// Arrays, in order of their making.
-    owned: Vec<Owner>,
-    /// Arrays that a local declared here is another name of.
-    aliased: Vec<ir::Value>,
-}
-
 /// An array that ends with a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
@@ -196,24 +185,20 @@ enum Owner {
 
 /// A loop around the place that is being lowered.
 struct Loop {
-    kind: LoopKind,
+    part: LoopPart,
     /// Slots that it carries.
     carried: Vec<u32>,
     /// Scopes outside.
     scopes: usize,
     /// Index variables, for messages.
     indices: Vec<(Arc<str>, ir::Value)>,
-    span: Span,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LoopKind {
-    /// A `for`, `while` or generator without annotation.
-    Plain,
+enum LoopPart {
+    Body,
     /// The condition of a `while`: `break` and `continue` in it mean the loop around.
     Condition,
-    /// A `for` or generator with `@parallel`, `@vectorize` or both.
-    Annotated { how: &'static str },
 }
 
 /// The state while one function is lowered.
@@ -242,9 +227,8 @@ struct Lower<'a> {
     /// In the reach of `@fast`.
     fast: bool,
     loops: Vec<Loop>,
-    scopes: Vec<Scope>,
-    /// Other names of arrays, in scope at the moment.
-    aliases: HashMap<ir::Value, Vec<LocalId>>,
+    /// Blocks and statements around this place, and the arrays that end with them.
+    scopes: Vec<Vec<Owner>>,
     /// Implicit streams, the current one last.
     streams: Vec<streams::Stream>,
     /// What is known of loop ordinals: least and greatest value.
@@ -348,7 +332,7 @@ impl Lower<'_> {
     fn body(&mut self) {
         let func = self.func;
         self.out.results = self.result_types();
-        self.scopes.push(Scope::default());
+        self.scopes.push(Vec::new());
         self.tail(&func.body);
         self.scopes.pop();
     }

@@ -7,10 +7,9 @@ use super::build::OpType;
 use super::effects::Part;
 use super::expr::{CHEAP, cost};
 use super::loops::{for_type, reduce_op};
-use super::{Lower, Owner, Scope, Slot, flat};
+use super::{Lower, Owner, Slot, flat};
 use crate::ir::{self, CheckKind, OpCode, Terminator};
 use kiln_abi::ReduceOp;
-use kiln_lang::diag::Diagnostic;
 use kiln_lang::span::Span;
 use kiln_lang::tree::{
     Expr, ExprKind, LocalId, Place, PrintPart, Stmt, StmtKind, StreamMode, UpdateOp, UpdateValue,
@@ -20,7 +19,7 @@ use kiln_lang::types::{Layout, Scalar, Type};
 impl Lower<'_> {
     /// Statements in a scope of their own.
     pub(super) fn block(&mut self, stmts: &[Stmt], span: Span) {
-        self.scopes.push(Scope::default());
+        self.scopes.push(Vec::new());
         self.stmts(stmts);
         self.close_scope(span);
     }
@@ -32,7 +31,7 @@ impl Lower<'_> {
                 return;
             }
             // What a statement makes and does not bind ends with it.
-            self.scopes.push(Scope::default());
+            self.scopes.push(Vec::new());
             self.stmt(stmt);
             self.close_scope(stmt.span);
         }
@@ -100,7 +99,7 @@ impl Lower<'_> {
         };
         // Freed on the way to the values.
         self.scopes.pop();
-        self.scopes.push(Scope::default());
+        self.scopes.push(Vec::new());
         values.unwrap_or_else(|| types.iter().map(|&ty| self.placeholder(ty, last.span)).collect())
     }
 
@@ -119,11 +118,11 @@ impl Lower<'_> {
                     self.assign(place, &values);
                 }
             }
-            StmtKind::Swap { targets, sources } => self.swap(targets, sources, span),
+            StmtKind::Swap { targets, sources } => self.swap(targets, sources),
             StmtKind::If { cond, then, otherwise } => {
                 let cond = self.value(cond);
                 let inside = self.effects.of(stmt, Part::Inside);
-                let assigned = self.assigned(&inside, span);
+                let assigned = self.assigned(&inside);
                 if assigned.sinks.is_empty() && are_cheap(then, otherwise) {
                     return self.select_arms(cond, &assigned.values, [then, otherwise], span);
                 }
@@ -187,14 +186,11 @@ impl Lower<'_> {
             if !self.out.ty(value).is_array() {
                 continue;
             }
-            let is_owner = self.disown(value);
             // The last scope is the statement's own.
-            let Some(block) = self.scopes.iter_mut().rev().nth(1) else { continue };
-            if is_owner {
-                block.owned.push(Owner::Slot(slot as u32));
-            } else {
-                block.aliased.push(value);
-                self.aliases.entry(value).or_default().push(local);
+            if self.disown(value)
+                && let Some(block) = self.scopes.iter_mut().rev().nth(1)
+            {
+                block.push(Owner::Slot(slot as u32));
             }
         }
     }
@@ -290,19 +286,7 @@ impl Lower<'_> {
         }
     }
 
-    fn swap(&mut self, targets: &[LocalId], sources: &[LocalId], span: Span) {
-        if let Some((how, header)) = self.annotated_around() {
-            self.findings.report(
-                Diagnostic::error(
-                    format!("arrays cannot be swapped in {how} loop"),
-                    span,
-                    "each iteration would have its own idea of which is which",
-                )
-                .with(header, "this loop")
-                .help("copy the elements, or move the swap into a function that the loop calls")
-                .help("remove the annotation to run the iterations one after another"),
-            );
-        }
+    fn swap(&mut self, targets: &[LocalId], sources: &[LocalId]) {
         let values: Vec<ir::Value> = sources.iter().map(|&source| self.local_value(source)).collect();
         for (&target, value) in targets.iter().zip(values) {
             let slot = self.slots.first[target.0 as usize];
@@ -328,7 +312,7 @@ impl Lower<'_> {
 
     /// What a `return` hands over: shapes checked, everything else that the function owns freed.
     fn return_values(&mut self, value: Option<&Expr>, span: Span) -> Vec<ir::Value> {
-        self.scopes.push(Scope::default());
+        self.scopes.push(Vec::new());
         let mut values = value.map(|value| self.values(value)).unwrap_or_default();
         self.check_result_shapes(&values, value.map_or(span, |value| value.span));
         let mut owned = self.owned_from(0);
@@ -377,11 +361,7 @@ impl Lower<'_> {
             let owned = self.owned_from(self.scopes.len() - 1);
             self.free(&owned, span);
         }
-        for array in self.scopes.pop().map(|scope| scope.aliased).unwrap_or_default() {
-            if let Some(names) = self.aliases.get_mut(&array) {
-                names.pop();
-            }
-        }
+        self.scopes.pop();
     }
 
     /// Frees what the scopes from `first` on own, on the way out of them.
@@ -392,8 +372,7 @@ impl Lower<'_> {
 
     /// The arrays that the scopes from `first` on own, in order of their making.
     fn owned_from(&mut self, first: usize) -> Vec<ir::Value> {
-        let owners: Vec<Owner> =
-            self.scopes[first..].iter().flat_map(|scope| &scope.owned).copied().collect();
+        let owners: Vec<Owner> = self.scopes[first..].iter().flatten().copied().collect();
         owners
             .into_iter()
             .map(|owner| match owner {
@@ -412,16 +391,16 @@ impl Lower<'_> {
     /// Notes that the statement at hand owns a fresh array.
     pub(super) fn own(&mut self, array: ir::Value) {
         if let Some(scope) = self.scopes.last_mut() {
-            scope.owned.push(Owner::Value(array));
+            scope.push(Owner::Value(array));
         }
     }
 
     /// Takes an array from the statement at hand, if that owns it.
     pub(super) fn disown(&mut self, array: ir::Value) -> bool {
         let Some(scope) = self.scopes.last_mut() else { return false };
-        match scope.owned.iter().rposition(|&owner| owner == Owner::Value(array)) {
+        match scope.iter().rposition(|&owner| owner == Owner::Value(array)) {
             Some(position) => {
-                scope.owned.remove(position);
+                scope.remove(position);
                 true
             }
             None => false,
@@ -431,13 +410,13 @@ impl Lower<'_> {
     /// Takes an array from the scope at hand, whoever owns it there: the value of a block that declares it.
     pub(super) fn disown_any(&mut self, array: ir::Value) -> bool {
         let Some(scope) = self.scopes.last() else { return false };
-        let found = scope.owned.iter().rposition(|&owner| match owner {
+        let found = scope.iter().rposition(|&owner| match owner {
             Owner::Slot(slot) => self.env[slot as usize] == Slot::Value(array),
             Owner::Value(value) => value == array,
         });
         match (found, self.scopes.last_mut()) {
             (Some(position), Some(scope)) => {
-                scope.owned.remove(position);
+                scope.remove(position);
                 true
             }
             _ => false,
