@@ -50,8 +50,8 @@ pub struct Access {
     pub roots: Vec<Value>,
     /// Which elements.
     pub place: Place,
-    /// The innermost fact about it, in [`Accesses::facts`].
-    pub fact: Option<usize>,
+    /// The last fact before it.
+    fact: Option<usize>,
 }
 
 /// Something that holds wherever the ops behind it run.
@@ -67,24 +67,62 @@ pub enum Fact {
     While,
 }
 
+/// A fact and what holds around or before it.
+struct Node {
+    fact: Fact,
+    /// The fact just before.
+    before: Option<usize>,
+    /// The nearest one before that is no check.
+    frame: Option<usize>,
+}
+
 /// What a loop touches.
 #[derive(Default)]
 pub struct Accesses {
     /// In program order.
     pub list: Vec<Access>,
-    /// Facts, each with the one around or before it.
-    pub facts: Vec<(Option<usize>, Fact)>,
+    facts: Vec<Node>,
 }
 
+/// Conditions and loops around one access that are looked at.
+const MAX_FRAMES: usize = 400;
+/// Facts just before one access among which checks are looked for.
+const MAX_BEFORE: usize = 200;
+
 impl Accesses {
-    /// The facts about an access, innermost first.
-    pub fn facts_of(&self, access: &Access) -> impl Iterator<Item = Fact> + '_ {
-        let mut next = access.fact;
-        std::iter::from_fn(move || {
-            let (outer, fact) = self.facts[next?];
-            next = outer;
-            Some(fact)
-        })
+    /// Facts about an access, innermost first: conditions and loops, then the nearest checks. Where there are very many, some are left out.
+    pub fn facts_of(&self, access: &Access) -> Vec<Fact> {
+        let mut facts = Vec::new();
+        let mut frame = self.frame_at(access.fact);
+        while let Some(at) = frame
+            && facts.len() < MAX_FRAMES
+        {
+            facts.push(self.facts[at].fact);
+            frame = self.facts[at].frame;
+        }
+        let mut before = access.fact;
+        for _ in 0..MAX_BEFORE {
+            let Some(at) = before else { break };
+            if let Fact::Check(_) = self.facts[at].fact {
+                facts.push(self.facts[at].fact);
+            }
+            before = self.facts[at].before;
+        }
+        facts
+    }
+
+    /// The nearest fact that is no check, this one included.
+    fn frame_at(&self, at: Option<usize>) -> Option<usize> {
+        match self.facts[at?].fact {
+            Fact::Check(_) => self.facts[at?].frame,
+            Fact::Condition(..) | Fact::Loop(_) | Fact::While => at,
+        }
+    }
+
+    fn add(&mut self, before: Option<usize>, fact: Fact) -> Option<usize> {
+        let frame = self.frame_at(before);
+        self.facts.push(Node { fact, before, frame });
+        Some(self.facts.len() - 1)
     }
 }
 
@@ -288,11 +326,6 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn fact(&mut self, outer: Option<usize>, fact: Fact) -> Option<usize> {
-        self.found.facts.push((outer, fact));
-        Some(self.found.facts.len() - 1)
-    }
-
     fn region(&mut self, region: RegionId, outer: Option<usize>) {
         let func = self.func;
         let mut last = outer;
@@ -302,23 +335,23 @@ impl Walk<'_> {
             match op.code {
                 OpCode::If => {
                     for (&arm, positive) in op.regions.iter().zip([true, false]) {
-                        let fact = self.fact(last, Fact::Condition(op.args[0], positive));
+                        let fact = self.found.add(last, Fact::Condition(op.args[0], positive));
                         self.region(arm, fact);
                     }
                 }
                 OpCode::For(_) => {
-                    let fact = self.fact(last, Fact::Loop(id));
+                    let fact = self.found.add(last, Fact::Loop(id));
                     self.region(op.regions[0], fact);
                 }
                 OpCode::While => {
-                    let fact = self.fact(last, Fact::While);
+                    let fact = self.found.add(last, Fact::While);
                     self.region(op.regions[0], fact);
                     self.region(op.regions[1], fact);
                 }
                 _ => {}
             }
             for fact in facts_behind(func, id) {
-                last = self.fact(last, fact);
+                last = self.found.add(last, fact);
             }
         }
     }

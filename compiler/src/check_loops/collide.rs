@@ -73,6 +73,7 @@ pub struct Prepared {
     /// What holds where it is reached, innermost first.
     pub facts: Vec<Fact>,
     indices: Vec<Poly>,
+    plain: Vec<Option<Plain>>,
     sizes: Vec<Poly>,
     conditions: Vec<Known>,
     bounds: Vec<Known>,
@@ -100,6 +101,14 @@ impl Prepared {
     pub fn is_fixed(&self, model: &Model) -> bool {
         !self.indices.is_empty() && !self.indices.iter().any(|index| model.varies(index))
     }
+}
+
+/// `factor * ordinal + shared + constant`
+struct Plain {
+    axis: usize,
+    factor: i128,
+    shared: Vec<(Monomial, i128)>,
+    constant: i128,
 }
 
 /// What `@unique` promises: the elements of `array` from `offset` on, `count` of them, differ.
@@ -178,18 +187,19 @@ impl<'a> Judge<'a> {
     }
 
     /// An access as polynomials.
-    pub fn prepare(&mut self, access: &Access, facts: &[Fact]) -> Prepared {
+    pub fn prepare(&mut self, access: &Access, facts: Vec<Fact>) -> Prepared {
         let model = &mut self.model;
         let func = model.func;
         let mut prepared = Prepared {
             indices: Vec::new(),
+            plain: Vec::new(),
             sizes: Vec::new(),
             conditions: Vec::new(),
             bounds: Vec::new(),
             checks: Vec::new(),
             ordinals: self.ordinals.clone(),
             places: Vec::new(),
-            facts: facts.to_vec(),
+            facts: Vec::new(),
         };
         if let Place::Element(indices) = &access.place {
             prepared.places.clone_from(indices);
@@ -200,7 +210,7 @@ impl<'a> Judge<'a> {
                     (0..indices.len()).filter_map(|axis| model.size(access.array, axis as u8)).collect();
             }
         }
-        for &fact in facts {
+        for &fact in &facts {
             match fact {
                 Fact::Condition(condition, positive) => {
                     prepared.conditions.push(model.formula(condition, positive))
@@ -210,17 +220,18 @@ impl<'a> Judge<'a> {
                 Fact::Check(op) => {
                     let OpCode::Check(site) = func.op(op).code else { continue };
                     let kind = &func.sites[site.index()].kind;
-                    let known = model.passed(kind, &func.op(op).args);
                     let list = match kind {
                         CheckKind::Bounds { .. } => &mut prepared.bounds,
                         _ => &mut prepared.checks,
                     };
-                    if list.len() < 4 * MAX_CHECKS {
-                        list.push(known);
+                    if list.len() < 2 * MAX_CHECKS {
+                        list.push(model.passed(kind, &func.op(op).args));
                     }
                 }
             }
         }
+        prepared.facts = facts;
+        prepared.plain = prepared.indices.iter().map(|index| self.plain(index)).collect();
         prepared
     }
 
@@ -294,25 +305,34 @@ impl<'a> Judge<'a> {
     /// Strong single-index tests, which settle most pairs: an index that depends on one ordinal of the loop alone, and in the same way, is
     /// equal only where the ordinal is.
     fn differ_plainly(&self, a: &Prepared, b: &Prepared) -> bool {
-        let mut settled = vec![false; self.ordinals.len()];
-        for (first, second) in a.indices.iter().zip(&b.indices) {
-            let mut varying = first.terms.iter().filter(|(monomial, _)| self.is_varying(monomial));
-            let (Some((monomial, factor)), None) = (varying.next(), varying.next()) else { continue };
-            let &[atom] = monomial.as_slice() else { continue };
-            let Some(axis) = self.ordinals.iter().position(|&ordinal| ordinal == atom) else { continue };
-            let Some(apart) = first.plus(second, -1).and_then(|difference| difference.as_constant()) else {
-                continue;
-            };
-            if factor.unsigned_abs() >= 1 << 15 || apart.unsigned_abs() >= 1 << 62 {
+        let mut settled = 0u64;
+        for (first, second) in a.plain.iter().zip(&b.plain) {
+            let (Some(first), Some(second)) = (first, second) else { continue };
+            if (first.axis, first.factor, &first.shared) != (second.axis, second.factor, &second.shared) {
                 continue;
             }
+            let apart = first.constant - second.constant;
             if apart == 0 {
-                settled[axis] = true;
-            } else if apart % factor != 0 {
+                settled |= 1 << first.axis;
+            } else if apart % first.factor != 0 {
                 return true;
             }
         }
-        settled.into_iter().all(|is_settled| is_settled)
+        settled.count_ones() as usize == self.ordinals.len()
+    }
+
+    /// The index as a multiple of one ordinal of the loop and what is the same in all iterations.
+    fn plain(&self, index: &Poly) -> Option<Plain> {
+        let (varying, mut shared): (Vec<_>, Vec<_>) =
+            index.terms.iter().cloned().partition(|(monomial, _)| self.is_varying(monomial));
+        let [(monomial, factor)] = varying.as_slice() else { return None };
+        let &[atom] = monomial.as_slice() else { return None };
+        let axis = self.ordinals.iter().position(|&ordinal| ordinal == atom)?;
+        let constant = index.constant_term();
+        shared.retain(|(monomial, _)| !monomial.is_empty());
+        // small numbers, so that differences do not wrap
+        let is_small = factor.unsigned_abs() < 1 << 14 && constant.unsigned_abs() < 1 << 61;
+        is_small.then_some(Plain { axis, factor: *factor, shared, constant })
     }
 
     fn is_varying(&self, monomial: &Monomial) -> bool {

@@ -16,7 +16,7 @@ mod tests;
 mod witness;
 
 use crate::ir::{Func, OpCode, OpId, Program, Value};
-use access::{Access, Accesses, Deed, Fact, Place, Summary};
+use access::{Access, Accesses, Deed, Place, Summary};
 use affine::{Model, Wrap};
 use collide::{Clause, Judge, Meeting, Prepared};
 use entry::Condition;
@@ -30,7 +30,9 @@ use witness::Witness;
 /// Work for one loop; see [`solve::Work`].
 const LOOP_WORK: u64 = 12_000_000;
 /// Pairs of accesses that are compared in one loop.
-const MAX_PAIRS: usize = 200_000;
+const MAX_PAIRS: usize = 1_000_000;
+/// Pairs that may meet, after which no better example is looked for.
+const MAX_DOUBTS: usize = 8;
 
 /// Decides for every annotated loop whether its iterations are independent. The errors come in the order of the source.
 pub fn check_loops(program: &mut Program) -> Vec<Diagnostic> {
@@ -94,13 +96,8 @@ fn judge_loop(
         let is_meant =
             |access: &&Access| access.roots.iter().any(|&root| nest.may_be_same(func, root, array));
         let parties: Vec<&Access> = accesses.list.iter().filter(is_meant).collect();
-        let prepared: Vec<Prepared> = parties
-            .iter()
-            .map(|access| {
-                let facts: Vec<Fact> = accesses.facts_of(access).collect();
-                judge.prepare(access, &facts)
-            })
-            .collect();
+        let prepared: Vec<Prepared> =
+            parties.iter().map(|access| judge.prepare(access, accesses.facts_of(access))).collect();
         let operator = reduction(array, &parties);
         match compare(&mut judge, &parties, &prepared, operator.is_some()) {
             Comparison { clauses, race: None, wraps } if operator.is_none() || clauses.is_empty() => {
@@ -170,6 +167,7 @@ struct Comparison {
 fn compare(judge: &mut Judge, parties: &[&Access], prepared: &[Prepared], is_reduction: bool) -> Comparison {
     let mut comparison = Comparison { clauses: Vec::new(), wraps: Vec::new(), race: None };
     let mut pairs = 0;
+    let mut doubts = 0;
     for (a, _) in parties.iter().enumerate().filter(|(_, access)| access.deed.writes()) {
         for (b, second) in parties.iter().enumerate() {
             // each pair of writes once
@@ -200,7 +198,8 @@ fn compare(judge: &mut Judge, parties: &[&Access], prepared: &[Prepared], is_red
                 }
                 Meeting::Unknown => {
                     comparison.race.get_or_insert((a, b, None));
-                    if is_reduction || judge.is_exhausted() {
+                    doubts += 1;
+                    if is_reduction || doubts == MAX_DOUBTS || judge.is_exhausted() {
                         return comparison;
                     }
                 }

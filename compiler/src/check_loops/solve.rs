@@ -59,11 +59,11 @@ pub struct Work(pub u64);
 /// More inequalities than this in one system are not tried.
 const MAX_ROWS: usize = 600;
 /// More splinters than this are not tried.
-const MAX_SPLINTERS: i128 = 64;
+const MAX_SPLINTERS: i128 = 4096;
 /// Work for looking at one system as if unknowns were rational.
 const RATIONAL_WORK: u64 = 4_000;
 /// An unknown with more values than this is not tried value by value.
-const MAX_VALUES: i128 = 64;
+const MAX_VALUES: i128 = 1024;
 
 impl Work {
     fn spend(&mut self, amount: usize) -> Result<(), Stop> {
