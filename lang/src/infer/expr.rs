@@ -560,6 +560,11 @@ impl<'a, 'i> Walk<'a, 'i> {
     // ---- blocks with values ----
 
     fn if_value(&mut self, cond: &'a ast::Expr, then: &'a ast::Block, otherwise: &'a ast::Block, span: Span) -> Typed {
+        if let Some(holds) = self.decided_by_args(cond) {
+            let (block, ty) = self.block_value(if holds { then } else { otherwise });
+            let expr = Expr { kind: ExprKind::Block(Box::new(block)), ty: ty.settled(), span };
+            return Typed { expr, ty };
+        }
         let cond = self.expr(cond);
         let cond = self.truth(cond, "`if`");
         let (mut then_block, then_ty) = self.block_value(then);
@@ -605,6 +610,29 @@ impl<'a, 'i> Walk<'a, 'i> {
         let ty = if open || joined == Ty::Never { joined } else { Ty::Known(shown.clone()) };
         let kind = ExprKind::If(Box::new(cond), Box::new(then_block), Box::new(else_block));
         Typed { expr: Expr { kind, ty: shown, span }, ty }
+    }
+
+    /// What `len(args) > 0` and the like say: the arguments of a script are known, and only the arm that is taken must fit them.
+    pub fn decided_by_args(&self, cond: &ast::Expr) -> Option<bool> {
+        let script = self.script?;
+        let ast::ExprKind::Compare(operands, ops) = &cond.kind else { return None };
+        let ([left, right], [op]) = (operands.as_slice(), ops.as_slice()) else { return None };
+        let (ast::ExprKind::Call { callee, args, .. }, ast::ExprKind::Int(wanted)) = (&left.kind, &right.kind) else {
+            return None;
+        };
+        let is_name = |expr: &ast::Expr, wanted: &str| matches!(&expr.kind, ast::ExprKind::Name(name) if name == wanted);
+        if !is_name(callee, "len") || !matches!(args.as_slice(), [arg] if is_name(arg, "args")) || self.lookup("args").is_some() {
+            return None;
+        }
+        let count = script.args.len() as u64;
+        Some(match op {
+            ast::CompareOp::Eq => count == *wanted,
+            ast::CompareOp::Ne => count != *wanted,
+            ast::CompareOp::Lt => count < *wanted,
+            ast::CompareOp::Le => count <= *wanted,
+            ast::CompareOp::Gt => count > *wanted,
+            ast::CompareOp::Ge => count >= *wanted,
+        })
     }
 
     /// A block and the type of its value: [`Ty::Never`] if its end is not reached.

@@ -271,6 +271,12 @@ impl<'a, 'i> Walk<'a, 'i> {
         let span = value.span;
         match &value.kind {
             ast::ExprKind::If { cond, then, otherwise } => {
+                if let Some(holds) = self.decided_by_args(cond) {
+                    let taken = if holds { Some(then) } else { otherwise.as_ref() };
+                    let body = taken.map_or(Vec::new(), |block| self.block(block));
+                    out.push(Stmt { kind: StmtKind::Block(body), span });
+                    return;
+                }
                 let cond = self.expr(cond);
                 let cond = self.truth(cond, "`if`");
                 let then = self.block(then);

@@ -1,3 +1,5 @@
+//! Trees, recovery, limits and error texts of the parser.
+
 use super::*;
 use crate::ast_text::ast_text;
 use crate::span::line_column;

@@ -16,6 +16,8 @@
 //! - A function returns [`STATUS_OK`], or the status of the first check or host function that failed, at once.
 #![forbid(unsafe_code)]
 
+pub mod show;
+
 use std::sync::atomic::AtomicU32;
 
 /// The call returned; results are in their slots.

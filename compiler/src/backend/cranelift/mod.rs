@@ -1,0 +1,195 @@
+//! The Cranelift backend: everything, on every CPU.
+//!
+//! In: `ir::Program`. Out: [`Emitted`]. Holds: one IR function is one machine function of [`kiln_abi::CodeFn`]'s signature; functions lie at
+//! 64-byte boundaries in the order of their numbers; all that code needs from outside it finds through `ctx`, so there are no relocations.
+//!
+//! `func` drives a function; its neighbours hold one kind of op each: `scalar`, `divide`, `philox`, `memory`, `control`, `range`, `reduce`, `call`.
+
+mod call;
+mod control;
+mod divide;
+mod func;
+mod memory;
+mod philox;
+mod range;
+mod reduce;
+mod scalar;
+#[cfg(test)]
+mod tests;
+
+use super::{CompileError, EmitOptions, Emitted};
+use crate::ir;
+use crate::target::{OptLevel, Target};
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir as clif;
+use cranelift_codegen::print_errors::pretty_error;
+use cranelift_codegen::{Context, verify_function};
+use cranelift_frontend::FunctionBuilderContext;
+use kiln_abi::Object;
+use kiln_lang::span::Span;
+use std::cell::Cell;
+use std::fmt::Write;
+
+/// Boundary at which functions start.
+const ALIGNMENT: usize = 64;
+/// Instructions of Cranelift's IR in one function. Its time grows in proportion; this many take about a second.
+const INST_LIMIT: usize = 200_000;
+/// Above this many instructions the scratch memory is not kept for the next program.
+const KEEP_SCRATCH: usize = 20_000;
+
+/// Buffers that are kept between compilations: the allocator costs as much as a small function otherwise.
+struct Scratch {
+    context: Context,
+    builder: FunctionBuilderContext,
+}
+
+thread_local! {
+    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+}
+
+pub(super) fn emit(
+    program: &ir::Program,
+    target: &Target,
+    options: &EmitOptions,
+) -> Result<Emitted, CompileError> {
+    let mut scratch = SCRATCH.take().unwrap_or_else(|| {
+        Box::new(Scratch { context: Context::new(), builder: FunctionBuilderContext::new() })
+    });
+    let text = || options.listing.then(String::new);
+    let mut emitted = Emitted {
+        object: Object::default(),
+        sites: Vec::new(),
+        prints: Vec::new(),
+        clif: text(),
+        asm: text(),
+    };
+    let mut largest = 0;
+    for number in 0..program.funcs.len() {
+        largest = largest.max(add_function(&mut emitted, program, number, target, options, &mut scratch)?);
+    }
+    if largest <= KEEP_SCRATCH {
+        SCRATCH.set(Some(scratch));
+    }
+    emitted.object.loops = program.loops.clone();
+    Ok(emitted)
+}
+
+/// Compiles one function and appends it; gives its size in Cranelift's instructions.
+fn add_function(
+    emitted: &mut Emitted,
+    program: &ir::Program,
+    number: usize,
+    target: &Target,
+    options: &EmitOptions,
+    scratch: &mut Scratch,
+) -> Result<usize, CompileError> {
+    let func = &program.funcs[number];
+    let internal = |message: String| CompileError::Internal { func: func.name.to_string(), message };
+    let isa = target.isa(options.opt);
+    let context = &mut scratch.context;
+    context.clear();
+    context.set_disasm(options.listing);
+    context.func.name = clif::UserFuncName::user(0, number as u32);
+
+    let site_base = emitted.sites.len() as u64;
+    emitted.sites.extend_from_slice(&func.sites);
+    let built = func::build(
+        func::Source { program, func, target, site_base },
+        &mut emitted.prints,
+        &mut context.func,
+        &mut scratch.builder,
+    );
+    if let Err(error) = built {
+        scratch.builder = FunctionBuilderContext::new();
+        return Err(error);
+    }
+
+    if let Some(text) = &mut emitted.clif {
+        let _ = writeln!(text, "; {}\n{}", func.name, context.func.display());
+    }
+    if options.verify {
+        verify_function(&context.func, isa).map_err(|errors| {
+            let text = pretty_error(&context.func, cranelift_codegen::CodegenError::Verifier(errors));
+            internal(text)
+        })?;
+    }
+    let insts = context.func.dfg.num_insts();
+    let compiled = context.compile(isa, &mut ControlPlane::default());
+    let compiled = compiled.map_err(|error| match error.inner {
+        cranelift_codegen::CodegenError::CodeTooLarge
+        | cranelift_codegen::CodegenError::ImplLimitExceeded => {
+            CompileError::TooLarge { func: func.name.to_string(), limit: INST_LIMIT }
+        }
+        inner => internal(pretty_error(error.func, inner)),
+    })?;
+    if let Some(reloc) = compiled.buffer.relocs().first() {
+        return Err(internal(format!("machine code with a relocation: {reloc:?}")));
+    }
+    if let (Some(text), Some(vcode)) = (&mut emitted.asm, &compiled.vcode) {
+        let _ = writeln!(text, "; {}\n{vcode}", func.name);
+    }
+
+    let object = &mut emitted.object;
+    let start = object.bytes.len().next_multiple_of(ALIGNMENT);
+    let offset = u32::try_from(start).map_err(|_| internal("more than 4 GiB of code".to_string()))?;
+    object.bytes.resize(start, 0);
+    object.bytes.extend_from_slice(compiled.code_buffer());
+    object.entries.push(offset);
+    object.names.push(func.name.to_string());
+    Ok(insts)
+}
+
+/// Compiles a loop with floats, memory and calls; the result is dropped.
+pub(super) fn warm_up(target: &Target) {
+    let program = ir::Program { funcs: vec![sample()], loops: Vec::new() };
+    for opt in [OptLevel::None, OptLevel::Speed] {
+        // A fault here would show again, with its message, in the first real compilation.
+        let _ = emit(&program, target, &EmitOptions { opt, listing: false, verify: false });
+    }
+}
+
+/// `fn warm(n: i64, x: f64, a: [f64; _]) -> f64`: `for i in 0..n { x = fma(x, a[i], x) }`, with a check.
+fn sample() -> ir::Func {
+    use ir::{OpCode, Terminator, Type};
+    use kiln_lang::types::{Layout, Scalar};
+    let mut func = ir::Func::new("warm");
+    let span = Span::default();
+    let array = Type::Array { elem: Scalar::F64, rank: 1, layout: Layout::Contiguous };
+    func.results = vec![Type::F64];
+    let body = func.body;
+    let n = func.add_param(body, Type::I64, None);
+    let x = func.add_param(body, Type::F64, None);
+    let a = func.add_param(body, array, None);
+    func.sites.push(ir::CheckSite {
+        kind: ir::CheckKind::Bounds { array: "a".into(), axis: 0 },
+        func: "warm".into(),
+        span,
+        indices: Vec::new(),
+    });
+    let data = ir::ForData {
+        rank: 1,
+        parallel: false,
+        vectorize: false,
+        lanes: 1,
+        generator: false,
+        unique: Vec::new(),
+        reductions: Vec::new(),
+        arrays: Vec::new(),
+        span,
+    };
+    let each = func.push_op(body, OpCode::For(Box::new(data)), vec![n, x], &[Type::F64], span);
+    let inner = func.add_region();
+    func.ops[each.index()].regions.push(inner);
+    let i = func.add_param(inner, Type::I64, None);
+    let sum = func.add_param(inner, Type::F64, None);
+    let result = |func: &ir::Func, op: ir::OpId| func.op(op).results[0];
+    let size = func.push_op(inner, OpCode::Dim { axis: 0 }, vec![a], &[Type::I64], span);
+    let size = result(&func, size);
+    func.push_op(inner, OpCode::Check(ir::SiteId(0)), vec![i, size], &[], span);
+    let element = func.push_op(inner, OpCode::Load, vec![a, i], &[Type::F64], span);
+    let element = result(&func, element);
+    let next = func.push_op(inner, OpCode::Fma, vec![sum, element, sum], &[Type::F64], span);
+    func.regions[inner.index()].end = Terminator::Yield(vec![result(&func, next)]);
+    func.regions[body.index()].end = Terminator::Return(vec![result(&func, each)]);
+    func
+}

@@ -1,0 +1,3 @@
+//! The backend without running code: what is emitted, what is refused.
+
+

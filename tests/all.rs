@@ -1,0 +1,12 @@
+//! All tests that need more than one room, in one binary.
+
+mod command;
+mod documents;
+mod engine;
+mod errors;
+mod hostile;
+mod house;
+mod kernels;
+mod machines;
+mod random;
+mod text;

@@ -1,0 +1,199 @@
+//! The `kiln` command from outside: output, exit codes, pipes, signals.
+
+use crate::text::{expected_output, files, root};
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn kiln(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
+    command.args(args).current_dir(root()).env("NO_COLOR", "1");
+    command
+}
+
+fn run(args: &[&str]) -> (i32, String, String) {
+    text(kiln(args).output().expect("the command runs"))
+}
+
+fn piped(args: &[&str], input: &[u8]) -> (i32, String, String) {
+    let mut child = kiln(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || {
+        let _ = stdin.write_all(&input);
+    });
+    let output = child.wait_with_output().expect("the command ends");
+    writer.join().expect("the writer ends");
+    text(output)
+}
+
+fn text(output: Output) -> (i32, String, String) {
+    let utf8 = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is text");
+    (output.status.code().unwrap_or(-1), utf8(output.stdout), utf8(output.stderr))
+}
+
+#[test]
+fn pi_is_within_a_thousandth_and_the_same_for_any_threads() {
+    let estimates: Vec<String> = ["1", "2", "7"]
+        .iter()
+        .map(|threads| {
+            let (code, out, err) = run(&["run", "--threads", threads, "examples/monte_carlo_pi.kiln", "300000"]);
+            assert_eq!((code, err.as_str()), (0, ""));
+            out
+        })
+        .collect();
+    assert!(estimates.iter().all(|estimate| *estimate == estimates[0]), "{estimates:?}");
+    let estimate: f64 = estimates[0].trim().parse().expect("a number");
+    assert!((estimate - std::f64::consts::PI).abs() < 0.01, "{estimate}");
+}
+
+#[test]
+fn pi_has_the_same_digits_with_either_annotation_deleted() {
+    let script = std::fs::read_to_string(root().join("examples/monte_carlo_pi.kiln")).expect("the example");
+    let variants = [
+        script.clone(),
+        script.replace("@parallel @vectorize", "@parallel"),
+        script.replace("@parallel @vectorize", "@vectorize"),
+        script.replace("@parallel @vectorize\n", ""),
+    ];
+    let outputs: Vec<_> = variants.iter().map(|text| piped(&["run", "-", "100000"], text.as_bytes())).collect();
+    assert_eq!(outputs[0].0, 0, "{}", outputs[0].2);
+    assert!(outputs.iter().all(|output| output.1 == outputs[0].1), "{outputs:?}");
+}
+
+#[test]
+fn examples_print_what_their_comments_promise() {
+    for file in files("examples", "kiln") {
+        let name = file.file_name().and_then(|name| name.to_str()).expect("a name").to_string();
+        let path = format!("examples/{name}");
+        let args = if name == "monte_carlo_pi.kiln" { vec!["run", &path, "200000"] } else { vec!["run", &path] };
+        let (code, out, err) = run(&args);
+        assert_eq!((code, err.as_str()), (0, ""), "{name}: {out}");
+        assert!(!out.is_empty(), "{name}");
+        let number = |line: &str| -> f64 {
+            line.split_whitespace().last().and_then(|word| word.parse().ok()).unwrap_or(f64::NAN)
+        };
+        let line = |start: &str| out.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{name}: {out}"));
+        match name.as_str() {
+            "go_fast.kiln" => assert!(line("integers:").contains("[8.999999999442107, 9.999999999442107,"), "{out}"),
+            "covariance.kiln" => {
+                assert!(line("shape:").contains("(100, 50)"), "{out}");
+                assert!((number(line("k[10, 3]:")) - 0.04).abs() < 1e-12, "{out}");
+            }
+            "rbf.kiln" => assert!((number(line("trace:")) - 299.17).abs() < 1.0, "{out}"),
+            "matmul.kiln" => assert!(line("c[7, 9]").contains("9691550.0 expected 9691550"), "{out}"),
+            "mandelbrot.kiln" => assert!((number(line("inside:")) / 240_000.0 - 1.5066 / (3.2 * 2.4)).abs() < 0.01, "{out}"),
+            "nbody.kiln" => {
+                let (before, after) = (number(line("energy before:")), number(line("energy after:")));
+                assert!((before - after).abs() < 1e-3 * before.abs(), "{out}");
+            }
+            "heat.kiln" => assert!((number(line("middle:")) - 25.0).abs() < 0.1, "{out}"),
+            "histogram.kiln" => assert!(line("draws:").ends_with(" 1000000"), "{out}"),
+            "random_walk.kiln" => {
+                let mean: f64 = line("mean:").split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a mean");
+                assert!((mean - 375.0).abs() < 6.0, "{out}");
+            }
+            "monte_carlo_pi.kiln" => assert!((number(&out) - std::f64::consts::PI).abs() < 0.015, "{out}"),
+            other => panic!("examples/{other} has no check here"),
+        }
+    }
+}
+
+#[test]
+fn standard_input_short_form_and_arguments() {
+    assert_eq!(piped(&["-"], b"print(2 ** 10)"), (0, "1024\n".to_string(), String::new()));
+    let script = b"print(args.0 + args.1, len(args))";
+    assert_eq!(piped(&["-", "1", "0.5"], script), (0, "1.5 2\n".to_string(), String::new()));
+}
+
+#[test]
+fn exit_codes_tell_program_errors_from_wrong_usage() {
+    let (code, out, err) = piped(&["-"], b"print(x)");
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("error:") && err.contains("<stdin>:1:7"), "{err}");
+    assert_eq!(run(&["--no-such-flag", "x"]).0, 2);
+    assert_eq!(run(&["run", "no/such/file.kiln"]).0, 1);
+    assert_eq!(run(&["run"]).0, 2);
+    let (code, out, _) = run(&["--help"]);
+    assert!(code == 0 && out.contains("Examples:"), "{out}");
+    let (code, out, _) = run(&["--version"]);
+    assert!(code == 0 && out.starts_with("kiln "), "{out}");
+}
+
+#[test]
+fn timeout_ends_an_endless_loop() {
+    let start = Instant::now();
+    let (code, _, err) = piped(&["run", "--timeout", "0.2", "-"], b"fn f() -> i64 { var i = 0; while true { i += 1 }; return i }\nprint(f())");
+    assert_eq!(code, 1);
+    assert!(err.contains("deadline"), "{err}");
+    assert!(start.elapsed() < Duration::from_secs(3));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_stops_a_running_kernel_with_exit_code_130() {
+    let mut child = kiln(&["-"]).stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("runs");
+    child.stdin.take().expect("a pipe").write_all(b"print(1)\nvar i = 0\nwhile true { i += 1 }").expect("written");
+    let mut out = child.stdout.take().expect("a pipe");
+    std::io::Read::read_exact(&mut out, &mut [0; 2]).expect("the script has begun");
+    std::thread::sleep(Duration::from_millis(100));
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    let start = Instant::now();
+    let status = child.wait().expect("ends");
+    assert_eq!(status.code(), Some(130));
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
+#[test]
+fn time_lists_every_step_on_stderr() {
+    let (code, out, err) = piped(&["run", "--time", "-"], b"fn f(x) = 2 * x\nprint(f(1), f(2), f(0.5))");
+    assert_eq!((code, out.as_str()), (0, "2 4 1.0\n"));
+    for row in ["parse", "check", "lower", "cranelift", "load", "run", "total", "cache:"] {
+        assert!(err.lines().any(|line| line.trim_start().starts_with(row)), "no row `{row}`:\n{err}");
+    }
+}
+
+#[test]
+fn show_prints_every_stage() {
+    for (stage, wanted) in [("ast", "fn rbf("), ("ir", "func @"), ("clif", "function"), ("asm", "ret")] {
+        let (code, out, err) = run(&["show", "examples/rbf.kiln", "--stage", stage, "--fn", "rbf", "--types", "[f64; n], [f64; m], f64"]);
+        assert!(code == 0 && out.contains(wanted), "{stage}: {code} {out} {err}");
+    }
+}
+
+#[test]
+fn npy_files_go_out_and_come_in() {
+    let folder = std::env::temp_dir().join(format!("kiln-npy-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let path = folder.join("a.npy");
+    let script = format!(
+        "var a = zeros(f32, 2, 3)\na[1, 2] = 2.5\nsave(\"{0}\", a)\nlet b = load(\"{0}\")\nprint(b, shape(b))",
+        path.display()
+    );
+    let result = piped(&["-"], script.as_bytes());
+    assert_eq!(result, (0, "[[0.0, 0.0, 0.0], [0.0, 0.0, 2.5]] (2, 3)\n".to_string(), String::new()));
+    let mut bytes = std::fs::read(&path).expect("saved");
+    assert_eq!(&bytes[..6], b"\x93NUMPY");
+    bytes.truncate(bytes.len() - 3);
+    std::fs::write(&path, &bytes).expect("written");
+    let (code, _, err) = piped(&["-"], format!("let b = load(\"{}\")", path.display()).as_bytes());
+    assert!(code == 1 && err.contains("truncated"), "{err}");
+    std::fs::write(&path, b"not an array").expect("written");
+    let (code, _, err) = piped(&["-"], format!("let b = load(\"{}\")", path.display()).as_bytes());
+    assert!(code == 1 && err.contains("not a .npy file"), "{err}");
+    std::fs::remove_dir_all(&folder).expect("removed");
+}
+
+#[test]
+fn kernels_print_the_same_from_the_command() {
+    let file = root().join("tests/kernels/integers_wrap_and_floor.kiln");
+    let text = std::fs::read_to_string(&file).expect("a kernel");
+    let (code, out, err) = run(&["run", "tests/kernels/integers_wrap_and_floor.kiln"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!(out, expected_output(&text));
+}
