@@ -1,3 +1,1 @@
 //! The backend without running code: what is emitted, what is refused.
-
-
