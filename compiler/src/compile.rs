@@ -4,9 +4,9 @@
 //! is the program's meaning: the oracle evaluates it, and everything behind it keeps its results bit for bit.
 
 use crate::backend::{self, CompileError, EmitOptions};
+use crate::lower::lower;
 use crate::report::Report;
 use crate::target::{OptLevel, Target};
-use crate::lower::lower;
 use crate::{check_loops, ir, pipeline};
 use kiln_lang::diag::Diagnostic;
 use kiln_lang::tree;

@@ -36,7 +36,7 @@ pub const PASSES: &[Pass] = &[
 /// What to do beside the usual.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options<'o> {
-    /// Stop after the last pass of this name, to look at the program: `kiln show --after PASS`.
+    /// Stop after the last pass of this name, to look at the program: `kiln show --after PASS`. See [`find`].
     pub after: Option<&'o str>,
     /// Source of the module, so that reports and traces know lines. May be empty.
     pub text: &'o str,
@@ -45,16 +45,20 @@ pub struct Options<'o> {
 /// Runs the passes.
 pub fn run(program: &mut Program, options: &Options, report: &mut Report) {
     report.register(program, options.text);
-    let last = options.after.and_then(|name| PASSES.iter().rposition(|pass| pass.name == name));
-    let count = last.map_or(PASSES.len(), |last| last + 1);
+    let count = match options.after {
+        // It is done already.
+        Some(name) if name == fast::FAST.name => 0,
+        Some(name) => PASSES.iter().rposition(|pass| pass.name == name).map_or(PASSES.len(), |last| last + 1),
+        None => PASSES.len(),
+    };
     for pass in &PASSES[..count] {
         run_pass(pass, program, report);
     }
 }
 
-/// The pass of that name.
+/// The pass of that name; `fast` is among them, though it has run before the others.
 pub fn find(name: &str) -> Option<&'static Pass> {
-    PASSES.iter().find(|pass| pass.name == name)
+    PASSES.iter().chain([&fast::FAST]).find(|pass| pass.name == name)
 }
 
 fn run_pass(pass: &Pass, program: &mut Program, report: &mut Report) {

@@ -57,6 +57,7 @@ fn checked() -> &'static Checked {
     CHECKED.get_or_init(|| {
         let (module, found) = kiln_lang::parser::parse(SourceId::PRELUDE, TEXT);
         assert!(found.is_empty(), "bug: the prelude does not parse: {found:?}");
-        resolve(module, SourceId::PRELUDE).unwrap_or_else(|found| panic!("bug: the prelude does not resolve: {found:?}"))
+        resolve(module, SourceId::PRELUDE)
+            .unwrap_or_else(|found| panic!("bug: the prelude does not resolve: {found:?}"))
     })
 }

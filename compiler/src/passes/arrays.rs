@@ -103,69 +103,11 @@ impl Classes {
 pub(crate) fn written<'f>(func: &'f Func, op: OpId) -> impl Iterator<Item = Value> + 'f {
     let op = func.op(op);
     let args = match op.code {
-        OpCode::Store | OpCode::StoreMasked | OpCode::Update(_) | OpCode::UpdateFma | OpCode::Free => {
-            &op.args[..1]
-        }
         OpCode::Call(_) | OpCode::RunLoop { .. } => &op.args[..],
-        OpCode::Const(_)
-        | OpCode::Seed
-        | OpCode::Add
-        | OpCode::Sub
-        | OpCode::Mul
-        | OpCode::Div
-        | OpCode::FloorDiv
-        | OpCode::Rem
-        | OpCode::Neg
-        | OpCode::Abs
-        | OpCode::Min
-        | OpCode::Max
-        | OpCode::Fma
-        | OpCode::Sqrt
-        | OpCode::Floor
-        | OpCode::Ceil
-        | OpCode::Trunc
-        | OpCode::Nearest
-        | OpCode::And
-        | OpCode::Or
-        | OpCode::Xor
-        | OpCode::Not
-        | OpCode::Shl
-        | OpCode::Shr
-        | OpCode::MulHi
-        | OpCode::Eq
-        | OpCode::Ne
-        | OpCode::Lt
-        | OpCode::Le
-        | OpCode::Gt
-        | OpCode::Ge
-        | OpCode::Select
-        | OpCode::Convert
-        | OpCode::Bitcast
-        | OpCode::Exp
-        | OpCode::Log
-        | OpCode::Sin
-        | OpCode::Cos
-        | OpCode::Tanh
-        | OpCode::Pow
-        | OpCode::Philox { .. }
-        | OpCode::Splat
-        | OpCode::Iota
-        | OpCode::Extract { .. }
-        | OpCode::Any
-        | OpCode::All
-        | OpCode::Dim { .. }
-        | OpCode::Load
-        | OpCode::LoadMasked
-        | OpCode::Alloc
-        | OpCode::AllocUninit
-        | OpCode::Check(_)
-        | OpCode::Send { .. }
-        | OpCode::SendFma { .. }
-        | OpCode::SendMasked { .. }
-        | OpCode::If
-        | OpCode::For(_)
-        | OpCode::While
-        | OpCode::Print(_) => &[],
+        OpCode::Print(_) => &[],
+        // What writes names its array first.
+        _ if op.code.effects().writes => &op.args[..1],
+        _ => &[],
     };
     args.iter().copied().filter(|&arg| func.ty(arg).is_array())
 }
