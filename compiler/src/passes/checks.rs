@@ -2,19 +2,22 @@
 //!
 //! In: a function. Out: the same without checks that are proven. Holds: a check goes only if no input can fail it there; [`super::ranges`] says why.
 
-use super::ranges::{Proofs, Ranges, Stays, Visit, walk};
+use super::ranges::{Params, Proofs, Ranges, Stays, Visit, walk};
 use super::{Apply, Pass};
-use crate::ir::{Func, OpCode, OpId};
+use crate::ir::{Func, OpCode, OpId, Program};
 use crate::report::{Report, header};
 use kiln_lang::span::Span;
 
 /// The pass.
 pub const CHECKS: Pass =
-    Pass { name: "checks", about: "delete the checks that always pass", apply: Apply::Func(checks) };
+    Pass { name: "checks", about: "delete the checks that always pass", apply: Apply::Program(checks) };
 
-fn checks(func: &mut Func, report: &mut Report) {
-    if func.ops.iter().any(|op| matches!(op.code, OpCode::Check(_))) {
-        walk(func, Proofs::Plain, &mut Checks { report, loops: Vec::new() });
+fn checks(program: &mut Program, report: &mut Report) {
+    for (number, func) in program.funcs.iter_mut().enumerate() {
+        if func.ops.iter().any(|op| matches!(op.code, OpCode::Check(_))) {
+            let mut checks = Checks { report: &mut *report, loops: Vec::new() };
+            walk(func, Params::of(number), Proofs::Plain, &mut checks);
+        }
     }
 }
 

@@ -5,16 +5,22 @@
 //! array, and to where its element is known to exist; checks and other effects never move.
 
 use super::arrays::{Classes, LoopWrites};
-use super::ranges::{Proofs, Ranges, Stays, Visit, walk};
+use super::ranges::{Params, Proofs, Ranges, Stays, Visit, walk};
 use super::{Apply, Pass, is_loop, take_ops};
-use crate::ir::{Func, OpCode, OpId, RegionId, Value};
+use crate::ir::{Func, OpCode, OpId, Program, RegionId, Value};
 use crate::report::Report;
 
 /// The pass.
 pub const HOIST: Pass =
-    Pass { name: "hoist", about: "take out of loops what they do not change", apply: Apply::Func(hoist) };
+    Pass { name: "hoist", about: "take out of loops what they do not change", apply: Apply::Program(hoist) };
 
-fn hoist(func: &mut Func, _report: &mut Report) {
+fn hoist(program: &mut Program, _report: &mut Report) {
+    for (number, func) in program.funcs.iter_mut().enumerate() {
+        hoist_in(func, Params::of(number));
+    }
+}
+
+fn hoist_in(func: &mut Func, params: Params) {
     if !func.ops.iter().any(|op| is_loop(&op.code)) {
         return;
     }
@@ -27,7 +33,7 @@ fn hoist(func: &mut Func, _report: &mut Report) {
     let body = func.body;
     hoist.region(func, body);
     if hoist.has_candidate {
-        find_safe_loads(func, &mut hoist.safe);
+        find_safe_loads(func, params, &mut hoist.safe);
         if hoist.safe.iter().any(|&level| level != NEVER) {
             // Once more: what is computed from the loads moves along.
             hoist.region(func, body);
@@ -98,12 +104,12 @@ impl Hoist {
 }
 
 /// Finds for each load the outermost loop that does not change its element and before which the element is known to exist.
-fn find_safe_loads(func: &mut Func, safe: &mut [u32]) {
+fn find_safe_loads(func: &mut Func, params: Params, safe: &mut [u32]) {
     let classes = Classes::of(func);
     let writes = LoopWrites::of(func, &classes);
     let is_written = vec![0; func.values.len()];
     let mut loads = Loads { safe, classes, writes, depth: 0, stamp: 0, is_written };
-    walk(func, Proofs::Plain, &mut loads);
+    walk(func, params, Proofs::Plain, &mut loads);
 }
 
 struct Loads<'l> {

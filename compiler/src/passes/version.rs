@@ -8,9 +8,9 @@
 //! see [`super::ranges`]. The outermost loop before which a check can be tested takes it.
 
 use super::copy::{Copier, Map};
-use super::ranges::{AtomKind, GUARD, Guards, NO_ATOM, Poly, Proofs, Ranges, Stays, Visit, walk};
+use super::ranges::{AtomKind, GUARD, Guards, NO_ATOM, Params, Poly, Proofs, Ranges, Stays, Visit, walk};
 use super::{Apply, Pass, Renames, count_ops, is_loop, new_value, take_ops};
-use crate::ir::{CheckKind, Func, OpCode, OpId, RegionId, SiteId, Terminator, Type, Value};
+use crate::ir::{CheckKind, Func, OpCode, OpId, Program, RegionId, SiteId, Terminator, Type, Value};
 use crate::report::{Report, header};
 use kiln_lang::span::Span;
 use kiln_lang::tree::Const;
@@ -19,7 +19,7 @@ use kiln_lang::tree::Const;
 pub const VERSION: Pass = Pass {
     name: "version",
     about: "test once before a loop what its checks test",
-    apply: Apply::Func(version),
+    apply: Apply::Program(version),
 };
 
 /// A loop of more ops is not doubled.
@@ -32,13 +32,19 @@ const INNER: usize = 4;
 /// Conditions of one test.
 const CONDITIONS: usize = 24;
 
-fn version(func: &mut Func, report: &mut Report) {
+fn version(program: &mut Program, report: &mut Report) {
+    for (number, func) in program.funcs.iter_mut().enumerate() {
+        version_in(func, Params::of(number), report);
+    }
+}
+
+fn version_in(func: &mut Func, params: Params, report: &mut Report) {
     if !func.ops.iter().any(|op| matches!(op.code, OpCode::Check(_))) {
         return;
     }
     let mut plan = Plan { tests: vec![None; func.ops.len()], checks: Vec::new(), loops: Vec::new() };
     if has_check_in_loop(func, func.body, false) {
-        walk(func, Proofs::Guarded, &mut plan);
+        walk(func, params, Proofs::Guarded, &mut plan);
     } else {
         // Nothing to hoist: what is left stands in no loop.
         report_outside(func, func.body, report);

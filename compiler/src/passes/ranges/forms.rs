@@ -4,10 +4,10 @@
 
 use super::poly::{Atom, NO_ATOM, Poly};
 use super::{
-    AtomData, AtomKind, Form, GREATEST, GUARD, Guards, LEAST, MAX_DEPTH, ORIGINS, Proofs, Ranges, SIZE_LIMIT,
-    Shared, Undo, both,
+    AtomData, AtomKind, Form, GREATEST, GUARD, Guards, LEAST, MAX_DEPTH, ORIGINS, Params, Proofs, Ranges,
+    SIZE_LIMIT, Shared, Undo, both,
 };
-use crate::ir::{Func, OpCode, Type, Value};
+use crate::ir::{Def, Func, OpCode, Type, Value};
 use crate::passes::as_integer;
 use kiln_lang::types::Scalar;
 use std::rc::Rc;
@@ -55,9 +55,13 @@ impl Ranges {
                 panic!("bug: a size of something that is no array")
             };
             self.sizes_of[array.index()] = self.atoms.len() as Atom;
+            let is_param =
+                matches!(func.values[array.index()].def, Def::Param(region, _) if region == func.body);
+            let is_argument = is_param && self.params == Params::Arguments;
+            let greatest = if is_argument { SIZE_LIMIT - 1 } else { GREATEST };
             for axis in 0..rank {
                 let position = self.positions[array.index()];
-                self.new_atom(AtomKind::Size(array, axis), position, 0, SIZE_LIMIT - 1);
+                self.new_atom(AtomKind::Size(array, axis), position, 0, greatest);
             }
             self.undo.push(Undo::Size(array));
         }

@@ -217,12 +217,22 @@ impl Ranges {
         self.learn_nonneg(&negative, guards);
     }
 
-    /// The size of an array that exists.
-    pub(super) fn learn_size(&mut self, func: &Func, size: Value) {
-        let Some(form) = self.form(func, size) else { return };
-        self.learn_nonneg(&form.poly, form.guards.clone());
-        if let Some(below) = form.poly.times(-1).and_then(|poly| poly.offset(SIZE_LIMIT - 1)) {
-            self.learn_nonneg(&below, form.guards);
+    /// An array was made: its sizes are not negative, and there is memory for it.
+    pub(super) fn learn_sizes(&mut self, func: &Func, op: OpId) {
+        let sizes = &func.op(op).args;
+        for &size in sizes {
+            self.learn_compare(func, size, None, 0);
+        }
+        for (axis, &size) in sizes.iter().enumerate() {
+            // With a 0 among the others, any size does.
+            let mut others = sizes.iter().enumerate().filter(|&(other, _)| other != axis);
+            if !others.all(|(_, &other)| self.holds_compare(func, other, None, -1)) {
+                continue;
+            }
+            let Some(form) = self.form(func, size) else { continue };
+            if let Some(below) = form.poly.times(-1).and_then(|poly| poly.offset(SIZE_LIMIT - 1)) {
+                self.learn_nonneg(&below, form.guards);
+            }
         }
     }
 

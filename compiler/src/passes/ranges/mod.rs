@@ -5,9 +5,10 @@
 //!
 //! # Forms
 //! An i64 is a polynomial ([`Poly`]) over atoms: values that are not taken apart further, and sizes of arrays. `a + b`, `a * b` take part as a sum or a
-//! product only if the result is known to fit in 64 bits; else they are atoms of their own. A size is less than [`SIZE_LIMIT`]: no
-//! machine has memory for more elements, and the runtime refuses such arrays even when another of their sizes is 0. Ordinals are below the
-//! extent of their loop, which is an i64.
+//! product only if the result is known to fit in 64 bits; else they are atoms of their own. Ordinals are below the extent of their loop, which is an i64.
+//!
+//! Sizes are less than [`SIZE_LIMIT`] where that is certain: those of the entry's arguments, for the door refuses larger ones, also of arrays that are empty
+//! because another size is 0; and those of an array just made, for no machine has memory for more, but only if its other sizes are not 0.
 //!
 //! # Proofs
 //! p >= 0 is shown by replacing the atom of p that was defined last by one of its bounds, which hold atoms defined before it only, until a number is left.
@@ -123,6 +124,15 @@ enum Undo {
     HandedOver(Atom, Value, Value),
 }
 
+/// Whose arrays are the parameters of a function?
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Params {
+    /// The host's: it is the entry.
+    Arguments,
+    /// Some other function's.
+    Passed,
+}
+
 /// May a proof rest on guards?
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Proofs {
@@ -134,6 +144,7 @@ pub(crate) enum Proofs {
 
 /// What is known.
 pub(crate) struct Ranges {
+    params: Params,
     proofs: Proofs,
     atoms: Vec<AtomData>,
     /// Per value, its form if it was asked for.
@@ -152,6 +163,13 @@ pub(crate) struct Ranges {
     depth: u32,
     /// Steps of proofs that are left for the function.
     steps: u32,
+}
+
+impl Params {
+    /// Of the function of this number.
+    pub(crate) fn of(number: usize) -> Params {
+        if number == 0 { Params::Arguments } else { Params::Passed }
+    }
 }
 
 /// What [`walk`] calls.
@@ -174,16 +192,17 @@ pub(crate) enum Stays {
 }
 
 /// Walks a function from top to bottom, learning.
-pub(crate) fn walk(func: &mut Func, proofs: Proofs, visit: &mut dyn Visit) {
-    let mut ranges = Ranges::new(func, proofs);
+pub(crate) fn walk(func: &mut Func, params: Params, proofs: Proofs, visit: &mut dyn Visit) {
+    let mut ranges = Ranges::new(func, params, proofs);
     let body = func.body;
     ranges.region(func, body, visit);
 }
 
 impl Ranges {
-    fn new(func: &Func, proofs: Proofs) -> Ranges {
+    fn new(func: &Func, params: Params, proofs: Proofs) -> Ranges {
         let values = func.values.len();
         Ranges {
+            params,
             proofs,
             atoms: Vec::new(),
             forms: vec![None; values],
@@ -276,10 +295,7 @@ impl Ranges {
                 visit.leave_loop(func, op);
             }
             OpCode::Alloc | OpCode::AllocUninit => {
-                for position in 0..func.op(op).args.len() {
-                    let size = func.op(op).args[position];
-                    self.learn_size(func, size);
-                }
+                self.learn_sizes(func, op);
             }
             _ => {}
         }

@@ -62,7 +62,13 @@ impl Ranges {
         })
     }
 
-    fn holds_compare(&mut self, func: &Func, big: Value, small: Option<Value>, offset: i128) -> bool {
+    pub(super) fn holds_compare(
+        &mut self,
+        func: &Func,
+        big: Value,
+        small: Option<Value>,
+        offset: i128,
+    ) -> bool {
         let Some((poly, mut guards)) = self.difference(func, big, small, offset) else { return false };
         self.is_nonneg(func, &poly, &mut guards) && guards.is_empty()
     }
