@@ -524,6 +524,7 @@ pub(crate) fn run(
     options: &CallOptions<'_>,
 ) -> Result<Value, Error> {
     let engine = module.engine();
+    check_sizes(args)?;
     check_overlap(args)?;
     check_writable(args, &specialisation.names)?;
     let specialisation = match &specialisation.body {
@@ -599,6 +600,23 @@ fn push_array(env: &mut Vec<u64>, array: &kiln_runtime::ArrayRef<'_>) {
     let start = env.len();
     env.resize(start + array_slots(array.dims().len()), 0);
     array.write_slots(&mut env[start..]);
+}
+
+/// The compiler's proofs count on sizes that memory could hold, also where another size is 0.
+const MAX_SIZE: usize = 1 << 48;
+
+fn check_sizes(args: &[Arg<'_>]) -> Result<(), Error> {
+    let too_large = |dims: &[usize]| dims.iter().any(|&size| size >= MAX_SIZE);
+    let found = args.iter().position(|arg| match arg {
+        Arg::Array(array) => too_large(array.dims()),
+        Arg::ArrayMut(array) => too_large(array.as_ref().dims()),
+        Arg::Tuple(args) => check_sizes(args).is_err(),
+        Arg::Scalar(_) => false,
+    });
+    match found {
+        Some(at) => Err(Error::Call(format!("argument {} has a size of 2^48 or more", at + 1))),
+        None => Ok(()),
+    }
 }
 
 fn check_writable(args: &[Arg<'_>], names: &[(String, bool)]) -> Result<(), Error> {

@@ -377,10 +377,9 @@ fn drop_uncalled(program: &mut Program) {
         });
     }
     let mut numbers = vec![FuncId(0); program.funcs.len()];
-    let mut next = 0;
-    for (number, _) in reached.iter().enumerate().filter(|&(_, &reached)| reached) {
-        numbers[number] = FuncId(next);
-        next += 1;
+    let kept = (0..reached.len()).filter(|&number| reached[number]);
+    for (next, number) in kept.enumerate() {
+        numbers[number] = FuncId(next as u32);
     }
     let mut keep = reached.iter();
     program.funcs.retain(|_| *keep.next().expect("bug: one flag per function"));

@@ -154,10 +154,10 @@ impl Ranges {
         };
         // The sum itself must fit: its operands do.
         let fits = |(least, greatest): (i128, i128)| least >= LEAST && greatest <= GREATEST;
-        if !self.range(&poly).is_some_and(fits) {
-            if self.proofs == Proofs::Plain || !self.fits_guarded(&poly, &mut guards) {
-                return None;
-            }
+        if !self.range(&poly).is_some_and(fits)
+            && (self.proofs == Proofs::Plain || !self.fits_guarded(&poly, &mut guards))
+        {
+            return None;
         }
         Some(Form { poly: Rc::new(poly), guards: guards.into() })
     }
