@@ -54,13 +54,18 @@ impl<K: Hash + Eq + Clone, V: Weigh> Cache<K, V> {
     /// At most `entries` values with `bytes` bytes of code; at least one value is always kept.
     pub fn new(entries: usize, bytes: usize) -> Cache<K, V> {
         let entries = std::num::NonZeroUsize::new(entries.max(1)).expect("at least one");
-        let state = State { map: LruCache::new(entries), making: HashMap::new(), stats: CacheStats::default() };
+        let state =
+            State { map: LruCache::new(entries), making: HashMap::new(), stats: CacheStats::default() };
         Cache { state: Mutex::new(state), ready: Condvar::new(), max_bytes: bytes }
     }
 
     /// The value of `key`; `make` is called without a lock if it is missing, by one thread only. A failure is given to the
     /// thread that met it; the others try themselves.
-    pub fn get_or_make(&self, key: &K, make: impl FnOnce() -> Result<Arc<V>, Error>) -> Result<Arc<V>, Error> {
+    pub fn get_or_make(
+        &self,
+        key: &K,
+        make: impl FnOnce() -> Result<Arc<V>, Error>,
+    ) -> Result<Arc<V>, Error> {
         let mut state = self.lock();
         loop {
             if let Some(value) = state.map.get(key) {

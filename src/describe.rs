@@ -48,11 +48,9 @@ pub fn describe(site: &CheckSite, values: &[i64]) -> Diagnostic {
             "there is no term",
             Some("test the count first, or start from a value: `min(start, …)`".to_string()),
         ),
-        CheckKind::Size => (
-            format!("an array cannot have the size {}", value(0)),
-            "the size is negative",
-            None,
-        ),
+        CheckKind::Size => {
+            (format!("an array cannot have the size {}", value(0)), "the size is negative", None)
+        }
         CheckKind::SameSize { found, wanted } => (
             format!("sizes disagree: {found} is {}, {wanted} is {}", value(0), value(1)),
             "these sizes must be equal",

@@ -29,7 +29,8 @@ pub(crate) struct Call<'a> {
 impl Call<'_> {
     /// Runs the entry.
     pub(crate) fn run(&self, env: &mut [u64]) -> Result<Owned, Failure> {
-        let options = CallOptions { seed: self.seed, stop: self.stop, memory: self.memory, sink: Some(self.sink) };
+        let options =
+            CallOptions { seed: self.seed, stop: self.stop, memory: self.memory, sink: Some(self.sink) };
         // SAFETY: `engine::run`, the only caller, filled `env` from the specialisation's own parameter types and made room for its
         // result; arrays in it are borrowed by `args` until the call is over, and overlap of written ones was refused.
         unsafe { kiln_runtime::call(self.code, self.pool, env, &options) }

@@ -8,9 +8,9 @@ use crate::describe::describe;
 use crate::door;
 use crate::error::{Error, Findings};
 use crate::oracle::Oracle;
+use crate::print::PrintFormat;
 use crate::source::Source;
 use crate::value::{Arg, Value, const_bits, kind_of, widen};
-use crate::print::PrintFormat;
 use kiln_abi::array_slots;
 use kiln_compiler::backend::CompileError;
 use kiln_compiler::compile::{self, Compiled, Timing};
@@ -205,13 +205,15 @@ impl Engine {
         let text = match kiln_lang::parser::check_text(bytes) {
             Ok(text) => text,
             Err(diagnostic) => {
-                let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(kiln_lang::parser::MAX_SOURCE)]).into_owned();
+                let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(kiln_lang::parser::MAX_SOURCE)])
+                    .into_owned();
                 let source = Arc::new(Source { name: name.to_string(), text: shown });
                 return Err(Error::Program(Findings { diagnostics: vec![diagnostic], source }));
             }
         };
         let source = Arc::new(Source { name: name.to_string(), text: text.to_string() });
-        let program = |diagnostics: Vec<Diagnostic>| Error::Program(Findings { diagnostics, source: source.clone() });
+        let program =
+            |diagnostics: Vec<Diagnostic>| Error::Program(Findings { diagnostics, source: source.clone() });
         let (ast, diagnostics) = kiln_lang::parser::parse(SourceId(0), text);
         if !diagnostics.is_empty() {
             return Err(program(diagnostics));
@@ -325,7 +327,13 @@ impl Engine {
             let program = compile::checked_ir(program)
                 .map_err(|diagnostics| Error::Program(Findings { diagnostics, source: source.clone() }))?;
             let body = Body::Oracle(Oracle { program, params, result });
-            return Ok(Specialisation { body, names, bytes: 0, report: Report::default(), timings: vec![infer_step] });
+            return Ok(Specialisation {
+                body,
+                names,
+                bytes: 0,
+                report: Report::default(),
+                timings: vec![infer_step],
+            });
         }
         let options = self.compile_options(&source.text);
         let compiled = compile::compile(program, &self.inner.target, &options)
@@ -353,13 +361,18 @@ impl Engine {
         let mut misses = self.inner.misses.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let before: Vec<&Miss> = misses.iter().filter(|miss| miss.function == function).collect();
         let reason = if !compiled {
-            format!("`{function}` of `{}` has the same typed program as one that is compiled already", module.name())
+            format!(
+                "`{function}` of `{}` has the same typed program as one that is compiled already",
+                module.name()
+            )
         } else if before.iter().any(|miss| miss.types == types) {
             format!("`{function}` was compiled for these types before, and evicted since or changed")
         } else if let Some(last) = before.last() {
             let at = last.types.iter().zip(types).position(|(old, new)| old != new);
             match at {
-                Some(at) => format!("argument {} of `{function}` is {}, it was {}", at + 1, types[at], last.types[at]),
+                Some(at) => {
+                    format!("argument {} of `{function}` is {}, it was {}", at + 1, types[at], last.types[at])
+                }
                 None => format!("`{function}` has {} arguments, it had {}", types.len(), last.types.len()),
             }
         } else {
@@ -375,7 +388,9 @@ impl Engine {
 /// What the facade says when the compiler gives no code.
 pub(crate) fn compile_error(failure: compile::Failure, source: &Arc<Source>) -> Error {
     match failure {
-        compile::Failure::Program(diagnostics) => Error::Program(Findings { diagnostics, source: source.clone() }),
+        compile::Failure::Program(diagnostics) => {
+            Error::Program(Findings { diagnostics, source: source.clone() })
+        }
         compile::Failure::Backend(error @ CompileError::TooLarge { .. }) => Error::Limit(error.to_string()),
         compile::Failure::Backend(error) => Error::Internal(error.to_string()),
     }
@@ -677,4 +692,3 @@ fn read_value(ty: &Type, slots: &[u64], buffers: &mut Owned) -> Result<(Value, u
         }
     })
 }
-

@@ -53,14 +53,20 @@ impl Error {
             Error::Program(findings) | Error::Runtime(findings) => {
                 render(&findings.diagnostics, &findings.source, style)
             }
-            Error::Deadline => titled("the deadline passed; the call was stopped", "allow more time with `--timeout SECONDS` (or none)"),
+            Error::Deadline => titled(
+                "the deadline passed; the call was stopped",
+                "allow more time with `--timeout SECONDS` (or none)",
+            ),
             Error::Cancelled => "error: interrupted; the call was stopped".to_string(),
             Error::Memory { requested, limit } => titled(
                 &format!("out of memory: {} asked for, the limit is {}", bytes(*requested), bytes(*limit)),
                 "allow more with `--memory MB`, or work on smaller arrays",
             ),
             Error::Call(text) | Error::File(text) | Error::Limit(text) => format!("error: {text}"),
-            Error::Internal(text) => titled(&format!("internal error: {text}"), "this is a fault in Kiln; please report it with the program"),
+            Error::Internal(text) => titled(
+                &format!("internal error: {text}"),
+                "this is a fault in Kiln; please report it with the program",
+            ),
         }
     }
 }

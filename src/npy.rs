@@ -35,17 +35,24 @@ pub fn load(path: &Path, memory: &Arc<Memory>) -> Result<Array, Error> {
     let fail = |text: String| Error::File(format!("`{}`: {text}", path.display()));
     let mut file = BufReader::new(File::open(path).map_err(|error| fail(error.to_string()))?);
     let length = file.get_ref().metadata().map_err(|error| fail(error.to_string()))?.len();
-    let header = Header::from_reader(&mut file).map_err(|error| fail(format!("this is not a .npy file: {error}")))?;
+    let header =
+        Header::from_reader(&mut file).map_err(|error| fail(format!("this is not a .npy file: {error}")))?;
     let descriptor = match &header.type_descriptor {
         descriptor if descriptor.as_string().is_some() => descriptor.as_string().cloned().unwrap_or_default(),
         _ => return Err(fail("a record array; only plain numbers can be read".to_string())),
     };
     let Some(&(_, scalar)) = DESCRIPTORS.iter().find(|(name, _)| *name == descriptor) else {
         let known: Vec<&str> = Scalar::ALL.iter().map(|scalar| scalar.name()).collect();
-        return Err(fail(format!("element type `{descriptor}` is none of {}; convert it with NumPy's `astype`", known.join(", "))));
+        return Err(fail(format!(
+            "element type `{descriptor}` is none of {}; convert it with NumPy's `astype`",
+            known.join(", ")
+        )));
     };
     if header.shape.is_empty() || header.shape.len() > MAX_RANK {
-        return Err(fail(format!("an array of rank {}; ranks 1 to {MAX_RANK} can be read", header.shape.len())));
+        return Err(fail(format!(
+            "an array of rank {}; ranks 1 to {MAX_RANK} can be read",
+            header.shape.len()
+        )));
     }
     let kind = kind_of(scalar);
     let start = file.stream_position().map_err(|error| fail(error.to_string()))?;
@@ -57,7 +64,9 @@ pub fn load(path: &Path, memory: &Arc<Memory>) -> Result<Array, Error> {
     let found = length.saturating_sub(start);
     if wanted != found {
         let relation = if found < wanted { "truncated" } else { "too long" };
-        return Err(fail(format!("{relation}: its header promises {wanted} bytes of data, there are {found}")));
+        return Err(fail(format!(
+            "{relation}: its header promises {wanted} bytes of data, there are {found}"
+        )));
     }
     file.seek(SeekFrom::Start(0)).map_err(|error| fail(error.to_string()))?;
     let _ = matches!(header.layout, Layout::Fortran);
@@ -104,11 +113,13 @@ pub fn save(path: &Path, array: &Array) -> Result<(), Error> {
         ScalarKind::U32 => write(file, dims, array.as_slice::<u32>().unwrap_or_default()),
         ScalarKind::U64 => write(file, dims, array.as_slice::<u64>().unwrap_or_default()),
         ScalarKind::F32 => {
-            let data: Vec<f32> = array.as_slice::<f32>().unwrap_or_default().iter().map(|&x| canonical32(x)).collect();
+            let data: Vec<f32> =
+                array.as_slice::<f32>().unwrap_or_default().iter().map(|&x| canonical32(x)).collect();
             write(file, dims, &data)
         }
         ScalarKind::F64 => {
-            let data: Vec<f64> = array.as_slice::<f64>().unwrap_or_default().iter().map(|&x| canonical64(x)).collect();
+            let data: Vec<f64> =
+                array.as_slice::<f64>().unwrap_or_default().iter().map(|&x| canonical64(x)).collect();
             write(file, dims, &data)
         }
     }

@@ -53,8 +53,12 @@ impl Oracle {
                 let diagnostics = vec![describe(&site, &values)];
                 return Err(Error::Runtime(Findings { diagnostics, source: source.clone() }));
             }
-            Err(EvalError::Memory) => return Err(Error::Memory { requested: 0, limit: eval_options.max_bytes }),
-            Err(EvalError::Stopped) => return Err(Error::Limit("the oracle gave up after many steps".to_string())),
+            Err(EvalError::Memory) => {
+                return Err(Error::Memory { requested: 0, limit: eval_options.max_bytes });
+            }
+            Err(EvalError::Stopped) => {
+                return Err(Error::Limit("the oracle gave up after many steps".to_string()));
+            }
             Err(EvalError::Broken(message)) => return Err(Error::Internal(message)),
         };
         print(&outcome.prints);

@@ -57,7 +57,11 @@ fn render_one(diagnostic: &Diagnostic, source: &Source, renderer: &Renderer) -> 
     renderer.render(&[group])
 }
 
-fn annotation<'a>(kind: AnnotationKind, label: &'a Label, window: &Window) -> annotate_snippets::Annotation<'a> {
+fn annotation<'a>(
+    kind: AnnotationKind,
+    label: &'a Label,
+    window: &Window,
+) -> annotate_snippets::Annotation<'a> {
     let annotation = kind.span(window.place(label.span));
     if label.text.is_empty() { annotation } else { annotation.label(label.text.as_str()) }
 }
@@ -85,13 +89,17 @@ impl Window {
         let first = spans().map(|span| clamp(span.start)).min()?;
         let last = spans().map(|span| clamp(span.end)).max()?;
         let start = text.as_bytes()[..first].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-        let end = text.as_bytes()[last..].iter().position(|&byte| byte == b'\n').map_or(text.len(), |at| last + at);
+        let end =
+            text.as_bytes()[last..].iter().position(|&byte| byte == b'\n').map_or(text.len(), |at| last + at);
         let first_line = text.as_bytes()[..start].iter().filter(|&&byte| byte == b'\n').count() + 1;
         if text[start..end].lines().all(|line| line.len() <= LONGEST_LINE) {
             return Some(Window { text: text[start..end].to_string(), start, first_line });
         }
         let line = text.as_bytes()[..clamp(primary.start)].iter().filter(|&&byte| byte == b'\n').count() + 1;
-        let line_start = text.as_bytes()[..clamp(primary.start)].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let line_start = text.as_bytes()[..clamp(primary.start)]
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |at| at + 1);
         let from = boundary(text, clamp(primary.start).saturating_sub(60)).max(line_start);
         let to = boundary(text, (from + LONGEST_LINE).min(text.len()));
         let piece = text[from..to].split('\n').next().unwrap_or("");
@@ -103,7 +111,9 @@ impl Window {
     }
 
     fn place(&self, span: Span) -> std::ops::Range<usize> {
-        let at = |offset: u32| boundary(&self.text, (offset as usize).saturating_sub(self.start).min(self.text.len()));
+        let at = |offset: u32| {
+            boundary(&self.text, (offset as usize).saturating_sub(self.start).min(self.text.len()))
+        };
         at(span.start)..at(span.end).max(at(span.start))
     }
 }

@@ -88,10 +88,13 @@ impl Module {
     pub fn check_functions(&self) -> Result<(), Error> {
         let mut diagnostics: Vec<Diagnostic> = Vec::new();
         for signature in self.functions() {
-            let types: Option<Vec<Type>> = signature.params.iter().map(|param| declared_type(&param.ty)).collect();
+            let types: Option<Vec<Type>> =
+                signature.params.iter().map(|param| declared_type(&param.ty)).collect();
             let Some(types) = types else { continue };
             match kiln_lang::infer::infer(self.checked(), &signature.name, &types) {
-                Ok(program) => diagnostics.extend(kiln_compiler::compile::checked_ir(&program).err().unwrap_or_default()),
+                Ok(program) => {
+                    diagnostics.extend(kiln_compiler::compile::checked_ir(&program).err().unwrap_or_default())
+                }
                 Err(found) => diagnostics.extend(found),
             }
         }
@@ -170,14 +173,16 @@ impl Interpreter<'_> {
                         Some(Var { value: Value::Array(array), .. }) => npy::save(&path, array),
                         _ => Err(Error::Internal(format!("`{name}` is not an array"))),
                     },
-                    Saved::Run { program, inputs } => match self.call(index, number, program, &inputs, infer_time)? {
-                        Value::Array(array) => npy::save(&path, &array),
-                        Value::Tuple(mut items) => match items.pop() {
-                            Some(Value::Array(array)) => npy::save(&path, &array),
+                    Saved::Run { program, inputs } => {
+                        match self.call(index, number, program, &inputs, infer_time)? {
+                            Value::Array(array) => npy::save(&path, &array),
+                            Value::Tuple(mut items) => match items.pop() {
+                                Some(Value::Array(array)) => npy::save(&path, &array),
+                                _ => Err(Error::Internal("what is saved is not an array".to_string())),
+                            },
                             _ => Err(Error::Internal("what is saved is not an array".to_string())),
-                        },
-                        _ => Err(Error::Internal("what is saved is not an array".to_string())),
-                    },
+                        }
+                    }
                 };
                 saved.map_err(|error| self.at(error, span, "written here"))
             }
@@ -189,7 +194,10 @@ impl Interpreter<'_> {
             ScriptStep::Swap { targets, sources } => {
                 let taken: Vec<Value> = sources
                     .iter()
-                    .map(|name| self.variable(name).map_or(Value::Unit, |var| std::mem::replace(&mut var.value, Value::Unit)))
+                    .map(|name| {
+                        self.variable(name)
+                            .map_or(Value::Unit, |var| std::mem::replace(&mut var.value, Value::Unit))
+                    })
                     .collect();
                 for (name, value) in targets.iter().zip(taken) {
                     if let Some(var) = self.variable(name) {
@@ -233,10 +241,11 @@ impl Interpreter<'_> {
             inputs.iter().map(|name| self.find(name).map_or(Type::Unit, |var| var.value.ty())).collect();
         let start = Instant::now();
         let mut is_new = false;
-        let specialisation = module.engine().specialise(module, &format!("statement {}", index + 1), &types, || {
-            is_new = true;
-            Ok(program)
-        })?;
+        let specialisation =
+            module.engine().specialise(module, &format!("statement {}", index + 1), &types, || {
+                is_new = true;
+                Ok(program)
+            })?;
         if is_new {
             self.compiled.push(CompiledStep {
                 line: self.line(index),
@@ -290,13 +299,11 @@ impl Interpreter<'_> {
             single if outputs.len() + usize::from(shown) == 1 => vec![single],
             _ => return Err(Error::Internal("a statement gave other values than announced".to_string())),
         };
-        if shown {
-            if let Some(value) = values.pop() {
-                let text = format!("{value}\n");
-                match self.options.print {
-                    Some(print) => print(&text),
-                    None => print!("{text}"),
-                }
+        if shown && let Some(value) = values.pop() {
+            let text = format!("{value}\n");
+            match self.options.print {
+                Some(print) => print(&text),
+                None => print!("{text}"),
             }
         }
         for (output, value) in outputs.into_iter().zip(values) {
@@ -346,7 +353,11 @@ impl Interpreter<'_> {
         let span = self.module.checked().step_span(index).unwrap_or_default();
         let text = self.module.source().text.get(span.start as usize..span.end as usize).unwrap_or("");
         let line = text.lines().next().unwrap_or("");
-        if line.chars().count() > 32 { line.chars().take(31).chain(['…']).collect() } else { line.to_string() }
+        if line.chars().count() > 32 {
+            line.chars().take(31).chain(['…']).collect()
+        } else {
+            line.to_string()
+        }
     }
 
     fn program_error(&self, diagnostics: Vec<Diagnostic>) -> Error {

@@ -67,7 +67,10 @@ pub fn show(
         if let Some(after) = after {
             if pipeline::find(after).is_none() {
                 let names: Vec<&str> = pipeline::PASSES.iter().map(|pass| pass.name).collect();
-                return Err(Error::Call(format!("there is no pass `{after}`; in order: {}", names.join(", "))));
+                return Err(Error::Call(format!(
+                    "there is no pass `{after}`; in order: {}",
+                    names.join(", ")
+                )));
             }
             let options = pipeline::Options { after: Some(after), text: &source.text };
             pipeline::run(&mut ir, &options, &mut Report::default());
@@ -75,8 +78,8 @@ pub fn show(
         return Ok(ir::print(&ir));
     }
     let options = compile::Options { listing: true, ..engine.compile_options(&source.text) };
-    let compiled =
-        compile::compile(&program, engine.target(), &options).map_err(|failure| compile_error(failure, source))?;
+    let compiled = compile::compile(&program, engine.target(), &options)
+        .map_err(|failure| compile_error(failure, source))?;
     let listing = if *stage == Stage::Clif { compiled.clif } else { compiled.asm };
     Ok(listing.unwrap_or_default())
 }

@@ -42,7 +42,8 @@ fn pi_is_within_a_thousandth_and_the_same_for_any_threads() {
     let estimates: Vec<String> = ["1", "2", "7"]
         .iter()
         .map(|threads| {
-            let (code, out, err) = run(&["run", "--threads", threads, "examples/monte_carlo_pi.kiln", "300000"]);
+            let (code, out, err) =
+                run(&["run", "--threads", threads, "examples/monte_carlo_pi.kiln", "300000"]);
             assert_eq!((code, err.as_str()), (0, ""));
             out
         })
@@ -61,7 +62,8 @@ fn pi_has_the_same_digits_with_either_annotation_deleted() {
         script.replace("@parallel @vectorize", "@vectorize"),
         script.replace("@parallel @vectorize\n", ""),
     ];
-    let outputs: Vec<_> = variants.iter().map(|text| piped(&["run", "-", "100000"], text.as_bytes())).collect();
+    let outputs: Vec<_> =
+        variants.iter().map(|text| piped(&["run", "-", "100000"], text.as_bytes())).collect();
     assert_eq!(outputs[0].0, 0, "{}", outputs[0].2);
     assert!(outputs.iter().all(|output| output.1 == outputs[0].1), "{outputs:?}");
 }
@@ -71,16 +73,21 @@ fn examples_print_what_their_comments_promise() {
     for file in files("examples", "kiln") {
         let name = file.file_name().and_then(|name| name.to_str()).expect("a name").to_string();
         let path = format!("examples/{name}");
-        let args = if name == "monte_carlo_pi.kiln" { vec!["run", &path, "200000"] } else { vec!["run", &path] };
+        let args =
+            if name == "monte_carlo_pi.kiln" { vec!["run", &path, "200000"] } else { vec!["run", &path] };
         let (code, out, err) = run(&args);
         assert_eq!((code, err.as_str()), (0, ""), "{name}: {out}");
         assert!(!out.is_empty(), "{name}");
         let number = |line: &str| -> f64 {
             line.split_whitespace().last().and_then(|word| word.parse().ok()).unwrap_or(f64::NAN)
         };
-        let line = |start: &str| out.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{name}: {out}"));
+        let line = |start: &str| {
+            out.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{name}: {out}"))
+        };
         match name.as_str() {
-            "go_fast.kiln" => assert!(line("integers:").contains("[8.999999999442107, 9.999999999442107,"), "{out}"),
+            "go_fast.kiln" => {
+                assert!(line("integers:").contains("[8.999999999442107, 9.999999999442107,"), "{out}")
+            }
             "covariance.kiln" => {
                 assert!(line("shape:").contains("(100, 50)"), "{out}");
                 assert!((number(line("k[10, 3]:")) - 0.04).abs() < 1e-12, "{out}");
@@ -89,9 +96,11 @@ fn examples_print_what_their_comments_promise() {
                 // NumPy: np.exp(-0.5 * (a[:, None] - b[None, :]) ** 2)
                 assert!((number(line("trace:")) - 296.883582649279).abs() < 1e-9, "{out}");
                 assert!((number(line("sum:")) - 110869.01176489716).abs() < 1e-7, "{out}");
-            },
+            }
             "matmul.kiln" => assert!(line("c[7, 9]").contains("9691550.0 expected 9691550"), "{out}"),
-            "mandelbrot.kiln" => assert!((number(line("inside:")) / 240_000.0 - 1.5066 / (3.2 * 2.4)).abs() < 0.01, "{out}"),
+            "mandelbrot.kiln" => {
+                assert!((number(line("inside:")) / 240_000.0 - 1.5066 / (3.2 * 2.4)).abs() < 0.01, "{out}")
+            }
             "nbody.kiln" => {
                 let (before, after) = (number(line("energy before:")), number(line("energy after:")));
                 assert!((before - after).abs() < 1e-3 * before.abs(), "{out}");
@@ -99,7 +108,11 @@ fn examples_print_what_their_comments_promise() {
             "heat.kiln" => assert!((number(line("middle:")) - 25.0).abs() < 0.1, "{out}"),
             "histogram.kiln" => assert!(line("draws:").ends_with(" 1000000"), "{out}"),
             "random_walk.kiln" => {
-                let mean: f64 = line("mean:").split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a mean");
+                let mean: f64 = line("mean:")
+                    .split_whitespace()
+                    .nth(1)
+                    .and_then(|word| word.parse().ok())
+                    .expect("a mean");
                 assert!((mean - 375.0).abs() < 6.0, "{out}");
             }
             "monte_carlo_pi.kiln" => assert!((number(&out) - std::f64::consts::PI).abs() < 0.015, "{out}"),
@@ -132,7 +145,10 @@ fn exit_codes_tell_program_errors_from_wrong_usage() {
 #[test]
 fn timeout_ends_an_endless_loop() {
     let start = Instant::now();
-    let (code, _, err) = piped(&["run", "--timeout", "0.2", "-"], b"fn f() -> i64 { var i = 0; while true { i += 1 }; return i }\nprint(f())");
+    let (code, _, err) = piped(
+        &["run", "--timeout", "0.2", "-"],
+        b"fn f() -> i64 { var i = 0; while true { i += 1 }; return i }\nprint(f())",
+    );
     assert_eq!(code, 1);
     assert!(err.contains("deadline"), "{err}");
     assert!(start.elapsed() < Duration::from_secs(3));
@@ -141,8 +157,18 @@ fn timeout_ends_an_endless_loop() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_stops_a_running_kernel_with_exit_code_130() {
-    let mut child = kiln(&["-"]).stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("runs");
-    child.stdin.take().expect("a pipe").write_all(b"print(1)\nvar i = 0\nwhile true { i += 1 }").expect("written");
+    let mut child = kiln(&["-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("runs");
+    child
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(b"print(1)\nvar i = 0\nwhile true { i += 1 }")
+        .expect("written");
     let mut out = child.stdout.take().expect("a pipe");
     std::io::Read::read_exact(&mut out, &mut [0; 2]).expect("the script has begun");
     std::thread::sleep(Duration::from_millis(100));
@@ -165,7 +191,16 @@ fn time_lists_every_step_on_stderr() {
 #[test]
 fn show_prints_every_stage() {
     for (stage, wanted) in [("ast", "fn rbf("), ("ir", "func @"), ("clif", "function"), ("asm", "ret")] {
-        let (code, out, err) = run(&["show", "examples/rbf.kiln", "--stage", stage, "--fn", "rbf", "--types", "[f64; n], [f64; m], f64"]);
+        let (code, out, err) = run(&[
+            "show",
+            "examples/rbf.kiln",
+            "--stage",
+            stage,
+            "--fn",
+            "rbf",
+            "--types",
+            "[f64; n], [f64; m], f64",
+        ]);
         assert!(code == 0 && out.contains(wanted), "{stage}: {code} {out} {err}");
     }
 }

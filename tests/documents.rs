@@ -35,7 +35,8 @@ fn blocks_of_the_language_reference_print_what_they_say() {
             failures.push(format!("docs/language.md:{line}: no output stands below this block"));
             continue;
         }
-        let (output, error) = compiled_output("docs/language.md", script.as_bytes(), &[], kiln::Options::default());
+        let (output, error) =
+            compiled_output("docs/language.md", script.as_bytes(), &[], kiln::Options::default());
         if error.is_some() || output != *wanted {
             let error = error.unwrap_or_default();
             failures.push(format!("docs/language.md:{line}: wanted\n{wanted}found\n{output}{error}"));
@@ -49,7 +50,10 @@ fn blocks_of_the_language_reference_print_what_they_say() {
 fn readme_opens_with_the_two_commands_and_its_kernel_runs() {
     let readme = std::fs::read_to_string(root().join("README.md")).expect("the README");
     let start: String = readme.lines().take(12).collect::<Vec<_>>().join("\n");
-    assert!(start.contains("cargo run --release -- run examples/monte_carlo_pi.kiln") && start.contains("cargo test"));
+    assert!(
+        start.contains("cargo run --release -- run examples/monte_carlo_pi.kiln")
+            && start.contains("cargo test")
+    );
     let blocks = blocks(&readme);
     let (_, script, _) = blocks.iter().find(|(language, ..)| language == "kiln").expect("a kernel");
     let (output, error) = compiled_output("README.md", script.as_bytes(), &[], kiln::Options::default());

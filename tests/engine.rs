@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 #[test]
 fn second_call_compiles_nothing_and_another_type_one_more() {
     let engine = Engine::default();
-    let module = engine.compile("twice.kiln", "fn twice(x) = 2 * x\nfn thrice(x) = 3 * x").expect("it compiles");
+    let module =
+        engine.compile("twice.kiln", "fn twice(x) = 2 * x\nfn thrice(x) = 3 * x").expect("it compiles");
     let twice = module.function("twice").expect("it is there");
     assert_eq!(twice.call(&mut [1.5.into()]).expect("it runs").to_string(), "3.0");
     assert_eq!(engine.cache_stats().compiled, 1);
@@ -18,17 +19,15 @@ fn second_call_compiles_nothing_and_another_type_one_more() {
     assert_eq!(twice.call(&mut [7i64.into()]).expect("it runs").to_string(), "14");
     assert_eq!(engine.cache_stats().compiled, 2);
     let reasons: Vec<String> = engine.misses().into_iter().map(|miss| miss.reason).collect();
-    assert_eq!(
-        reasons,
-        ["`twice` is called for the first time", "argument 1 of `twice` is i64, it was f64"]
-    );
+    assert_eq!(reasons, ["`twice` is called for the first time", "argument 1 of `twice` is i64, it was f64"]);
     assert!(engine.cache_stats().bytes > 0);
 }
 
 #[test]
 fn two_threads_that_want_the_same_specialisation_compile_it_once() {
     let engine = Engine::default();
-    let module = engine.compile("f.kiln", "fn f(n: i64) -> i64 = sum(i * i for i in 0..n)").expect("it compiles");
+    let module =
+        engine.compile("f.kiln", "fn f(n: i64) -> i64 = sum(i * i for i in 0..n)").expect("it compiles");
     let f = module.function("f").expect("it is there");
     std::thread::scope(|scope| {
         for _ in 0..8 {
@@ -71,10 +70,14 @@ fn outer(x: [f64; n], y: [f64; m]) -> [f64; n, m] {
     axpy.call(&mut [2.0.into(), x.as_slice().into(), y.as_mut_slice().into()]).expect("it runs");
     assert_eq!(y, [12.0, 14.0, 16.0]);
     let mut short = [0.0];
-    let error = axpy.call(&mut [2.0.into(), x.as_slice().into(), short.as_mut_slice().into()]).expect_err("sizes disagree");
+    let error = axpy
+        .call(&mut [2.0.into(), x.as_slice().into(), short.as_mut_slice().into()])
+        .expect_err("sizes disagree");
     assert!(error.to_string().contains("sizes disagree"), "{error}");
     let outer = module.function("outer").expect("there");
-    let Value::Array(k) = outer.call(&mut [x.as_slice().into(), [5.0, 7.0].as_slice().into()]).expect("it runs") else {
+    let Value::Array(k) =
+        outer.call(&mut [x.as_slice().into(), [5.0, 7.0].as_slice().into()]).expect("it runs")
+    else {
         panic!("an array comes back");
     };
     assert_eq!(k.dims(), [3, 2]);
@@ -93,7 +96,10 @@ fn wrong_calls_are_errors_with_a_next_step() {
     assert!(f.call(&mut [1.0.into()]).is_err());
     assert!(f.call(&mut [1.0.into(), 2.0.into()]).is_err());
     let read_only = [1.0];
-    assert!(f.call(&mut [1.0.into(), read_only.as_slice().into()]).is_err(), "a read-only array for a `mut` parameter");
+    assert!(
+        f.call(&mut [1.0.into(), read_only.as_slice().into()]).is_err(),
+        "a read-only array for a `mut` parameter"
+    );
 }
 
 #[test]
@@ -116,7 +122,10 @@ fn one() -> i64 = 1";
                 stop.cancel();
             });
             let options = CallOptions { stop: Some(&stop), ..CallOptions::default() };
-            assert!(matches!(kernel.call_with(&mut [argument.into()], &options), Err(Error::Cancelled)), "{name}");
+            assert!(
+                matches!(kernel.call_with(&mut [argument.into()], &options), Err(Error::Cancelled)),
+                "{name}"
+            );
         });
     }
     assert_eq!(module.function("one").expect("there").call(&mut []).expect("it runs").to_string(), "1");
@@ -142,9 +151,17 @@ fn no_check_is_left_in_the_innermost_loops_of_the_examples() {
         let text = std::fs::read_to_string(root().join(format!("examples/{file}.kiln"))).expect("an example");
         let module = engine.compile(file, &text).expect("it compiles");
         let types = parse_types(types).expect("types");
-        let specialisation =
-            module.function(function).expect("there").specialise(&types).unwrap_or_else(|error| panic!("{file}: {error}"));
-        assert_eq!(specialisation.report.innermost_checks_left(), 0, "{file}, {function}: {:?}", specialisation.report);
+        let specialisation = module
+            .function(function)
+            .expect("there")
+            .specialise(&types)
+            .unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert_eq!(
+            specialisation.report.innermost_checks_left(),
+            0,
+            "{file}, {function}: {:?}",
+            specialisation.report
+        );
     }
 }
 
@@ -156,16 +173,25 @@ fn b(x) = x * x
 fn c(n: i64) -> [f64; n] { var y = zeros(f64, n); @parallel for i in 0..n { y[i] = rand() }; return y }
 fn d(n: i64) -> i64 = 1 // (n - n)";
     let module = engine.compile("many.kiln", text).expect("it compiles");
-    let reference = module.function("a").expect("there").call(&mut [5000i64.into()]).expect("it runs").to_string();
+    let reference =
+        module.function("a").expect("there").call(&mut [5000i64.into()]).expect("it runs").to_string();
     std::thread::scope(|scope| {
         for thread in 0..8i64 {
             let (module, reference) = (&module, &reference);
             scope.spawn(move || {
                 for round in 0..50i64 {
-                    let call = |name: &str, argument: kiln::Arg<'_>| module.function(name).expect("there").call(&mut [argument]);
+                    let call = |name: &str, argument: kiln::Arg<'_>| {
+                        module.function(name).expect("there").call(&mut [argument])
+                    };
                     assert_eq!(&call("a", 5000i64.into()).expect("it runs").to_string(), reference);
-                    assert_eq!(call("b", (thread as f64).into()).expect("it runs").as_f64(), Some((thread * thread) as f64));
-                    assert_eq!(call("b", round.into()).expect("it runs").as_f64(), Some((round * round) as f64));
+                    assert_eq!(
+                        call("b", (thread as f64).into()).expect("it runs").as_f64(),
+                        Some((thread * thread) as f64)
+                    );
+                    assert_eq!(
+                        call("b", round.into()).expect("it runs").as_f64(),
+                        Some((round * round) as f64)
+                    );
                     assert!(call("c", 100i64.into()).is_ok());
                     assert!(matches!(call("d", 1i64.into()), Err(Error::Runtime(_))));
                 }

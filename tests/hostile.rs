@@ -109,7 +109,10 @@ fn invalid_utf8_and_nul_bytes() {
 
 #[test]
 fn sizes_that_disagree() {
-    fails("fn f(x: [f64; n], y: [f64; n]) -> i64 = n\nprint(f(zeros(f64, 3), zeros(f64, 4)))", "sizes disagree");
+    fails(
+        "fn f(x: [f64; n], y: [f64; n]) -> i64 = n\nprint(f(zeros(f64, 3), zeros(f64, 4)))",
+        "sizes disagree",
+    );
     fails("fn f(n: i64) -> [f64; n] = zeros(f64, n + 1)\nprint(f(3))", "sizes disagree");
 }
 
@@ -144,10 +147,15 @@ fn memory_limit_is_kept() {
 
 #[test]
 fn endless_loops_under_a_deadline() {
-    for body in ["while true {}", "var i = 0\nwhile true { i += 1 }", "for i in 0..9223372036854775807 { let x = i }"] {
+    for body in
+        ["while true {}", "var i = 0\nwhile true { i += 1 }", "for i in 0..9223372036854775807 { let x = i }"]
+    {
         let script = format!("fn f() -> i64 {{\n{body}\nreturn 1\n}}\nprint(f())");
         let (code, out, err) = run(&["run", "--timeout", "0.3", "-"], script.into());
-        assert!(code == 1 && err.contains("deadline") || code == 0 && out == "1\n", "{body}: {code} {out} {err}");
+        assert!(
+            code == 1 && err.contains("deadline") || code == 0 && out == "1\n",
+            "{body}: {code} {out} {err}"
+        );
     }
     let parallel = "fn f(n: i64) -> i64 {\nvar s = 0\n@parallel for i in 0..n { s ^= i * i }\nreturn s\n}\nprint(f(9223372036854775807))";
     let (code, _, err) = run(&["run", "--timeout", "0.3", "-"], parallel.into());

@@ -79,13 +79,32 @@ fn every_file_opens_by_saying_what_it_does() {
 #[test]
 fn paths_named_in_the_documents_exist() {
     let mut failures = Vec::new();
-    let documents =
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/language.md", "compiler/src/ir/README.md"];
+    let documents = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "docs/language.md",
+        "compiler/src/ir/README.md",
+    ];
     for document in documents {
         let text = fs::read_to_string(root().join(document)).expect(document);
         for word in text.split(|c: char| !(c.is_alphanumeric() || "/._-*".contains(c))) {
-            let known = ["src/", "lang/", "compiler/", "runtime/", "tests/", "docs/", "examples/", "benches/", ".ci/"];
-            if !known.iter().any(|start| word.starts_with(start)) || word.contains('*') || word.contains("NAME") {
+            let known = [
+                "src/",
+                "lang/",
+                "compiler/",
+                "runtime/",
+                "tests/",
+                "docs/",
+                "examples/",
+                "benches/",
+                ".ci/",
+            ];
+            if !known.iter().any(|start| word.starts_with(start))
+                || word.contains('*')
+                || word.contains("NAME")
+            {
                 continue;
             }
             if !root().join(word.trim_end_matches('.')).exists() {

@@ -26,12 +26,22 @@ pub const CONFIGURATIONS: [Configuration; 9] = [
 
 impl Configuration {
     pub fn options(self) -> Options {
-        Options { threads: Some(self.threads), opt_level: self.opt_level, isa: self.isa, ..Options::default() }
+        Options {
+            threads: Some(self.threads),
+            opt_level: self.opt_level,
+            isa: self.isa,
+            ..Options::default()
+        }
     }
 }
 
 /// What a script prints, and its error if it has one.
-pub fn compiled_output(name: &str, bytes: &[u8], args: &[&str], options: Options) -> (String, Option<String>) {
+pub fn compiled_output(
+    name: &str,
+    bytes: &[u8],
+    args: &[&str],
+    options: Options,
+) -> (String, Option<String>) {
     let engine = Engine::new(options);
     let output = Mutex::new(String::new());
     let print = |text: &str| output.lock().expect("no panic while printing").push_str(text);

@@ -59,10 +59,17 @@ fn float_expr(depth: u32) -> BoxedStrategy<String> {
             prop_oneof![
                 (inner.clone(), prop_oneof!["\\+", "-", "\\*", "/", "//", "%"], inner.clone())
                     .prop_map(|(left, op, right)| format!("({left} {op} {right})")),
-                (prop_oneof!["sqrt", "floor", "ceil", "round", "trunc", "abs", "exp", "log", "sin", "cos", "tanh", "sign"], inner.clone())
+                (
+                    prop_oneof![
+                        "sqrt", "floor", "ceil", "round", "trunc", "abs", "exp", "log", "sin", "cos", "tanh",
+                        "sign"
+                    ],
+                    inner.clone()
+                )
                     .prop_map(|(function, value)| format!("{function}({value})")),
                 (inner.clone(), inner.clone()).prop_map(|(left, right)| format!("max({left}, {right})")),
-                (inner.clone(), inner.clone(), inner.clone()).prop_map(|(a, b, c)| format!("fma({a}, {b}, {c})")),
+                (inner.clone(), inner.clone(), inner.clone())
+                    .prop_map(|(a, b, c)| format!("fma({a}, {b}, {c})")),
                 (inner.clone(), 0..5i32).prop_map(|(value, power)| format!("({value} ** {power})")),
                 (bool_expr(int_expr(1)), inner.clone(), inner.clone())
                     .prop_map(|(cond, yes, no)| format!("(if {cond} {{ {yes} }} else {{ {no} }})")),
@@ -87,8 +94,10 @@ fn statement(depth: u32, inner_loop: bool) -> BoxedStrategy<String> {
     let simple = prop_oneof![
         int_expr(3).prop_map(|value| format!("a = {value}")),
         float_expr(3).prop_map(|value| format!("x = {value}")),
-        (prop_oneof!["\\+", "-", "\\*"], float_expr(2), float_expr(2)).prop_map(|(op, left, right)| format!("y {op}= {left} * {right}")),
-        (prop_oneof!["\\+", "\\^", "\\|", "min"], int_expr(2)).prop_map(|(op, value)| format!("b {op}= {value}")),
+        (prop_oneof!["\\+", "-", "\\*"], float_expr(2), float_expr(2))
+            .prop_map(|(op, left, right)| format!("y {op}= {left} * {right}")),
+        (prop_oneof!["\\+", "\\^", "\\|", "min"], int_expr(2))
+            .prop_map(|(op, value)| format!("b {op}= {value}")),
         int_expr(2).prop_map(|value| format!("total += {value}")),
         float_expr(2).prop_map(|value| format!("sum += {value}")),
         (float_expr(2), float_expr(1)).prop_map(|(left, right)| format!("sum += {left} * {right}")),
@@ -103,18 +112,32 @@ fn statement(depth: u32, inner_loop: bool) -> BoxedStrategy<String> {
     let inner = move || statement(depth - 1, inner_loop);
     let mut choices = vec![
         (6, simple.boxed()),
-        (1, (bool_expr(int_expr(1)), inner(), inner()).prop_map(|(cond, yes, no)| format!("if {cond} {{\n{yes}\n}} else {{\n{no}\n}}")).boxed()),
-        (1, (1..4i32, inner(), bool_expr(int_expr(1))).prop_map(|(count, body, stop)| {
-            format!("var w = 0\nwhile w < {count} {{\nw += 1\nif {stop} {{ break }}\n{body}\n}}")
-        }).boxed()),
+        (
+            1,
+            (bool_expr(int_expr(1)), inner(), inner())
+                .prop_map(|(cond, yes, no)| format!("if {cond} {{\n{yes}\n}} else {{\n{no}\n}}"))
+                .boxed(),
+        ),
+        (
+            1,
+            (1..4i32, inner(), bool_expr(int_expr(1)))
+                .prop_map(|(count, body, stop)| {
+                    format!("var w = 0\nwhile w < {count} {{\nw += 1\nif {stop} {{ break }}\n{body}\n}}")
+                })
+                .boxed(),
+        ),
     ];
     if !inner_loop {
         let body = statement(depth - 1, true);
-        choices.push((1, (prop_oneof!["", "@vectorize ", "@parallel "], 0..40i64, body)
-            .prop_map(|(annotation, count, body)| {
-                let body = if annotation.is_empty() { body } else { reductions_only(&body) };
-                format!("{annotation}for j in 0..{count} {{\n{body}\n}}")
-            }).boxed()));
+        choices.push((
+            1,
+            (prop_oneof!["", "@vectorize ", "@parallel "], 0..40i64, body)
+                .prop_map(|(annotation, count, body)| {
+                    let body = if annotation.is_empty() { body } else { reductions_only(&body) };
+                    format!("{annotation}for j in 0..{count} {{\n{body}\n}}")
+                })
+                .boxed(),
+        ));
     }
     proptest::strategy::Union::new_weighted(choices).boxed()
 }

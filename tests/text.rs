@@ -51,12 +51,12 @@ pub fn conclude(failures: Vec<String>) {
 
 /// The lines behind `#> ` at the end of a script: what it must print.
 pub fn expected_output(text: &str) -> String {
-    text.lines().filter_map(|line| line.strip_prefix("#>")).map(|line| line.strip_prefix(' ').unwrap_or(line)).fold(
-        String::new(),
-        |mut all, line| {
+    text.lines()
+        .filter_map(|line| line.strip_prefix("#>"))
+        .map(|line| line.strip_prefix(' ').unwrap_or(line))
+        .fold(String::new(), |mut all, line| {
             all.push_str(line);
             all.push('\n');
             all
-        },
-    )
+        })
 }

@@ -142,13 +142,17 @@ fn read_script(file: &std::path::Path) -> Result<(String, Vec<u8>), Error> {
     let name = file.display().to_string();
     if name == "-" {
         let mut bytes = Vec::new();
-        let read = std::io::Read::read_to_end(&mut std::io::Read::take(std::io::stdin(), kiln::MAX_SOURCE as u64 + 1), &mut bytes);
+        let read = std::io::Read::read_to_end(
+            &mut std::io::Read::take(std::io::stdin(), kiln::MAX_SOURCE as u64 + 1),
+            &mut bytes,
+        );
         read.map_err(|error| Error::File(format!("standard input: {error}")))?;
         return Ok(("<stdin>".to_string(), bytes));
     }
     let file = std::fs::File::open(file).map_err(|error| Error::File(format!("`{name}`: {error}")))?;
     let mut bytes = Vec::new();
-    let read = std::io::Read::read_to_end(&mut std::io::Read::take(file, kiln::MAX_SOURCE as u64 + 1), &mut bytes);
+    let read =
+        std::io::Read::read_to_end(&mut std::io::Read::take(file, kiln::MAX_SOURCE as u64 + 1), &mut bytes);
     read.map_err(|error| Error::File(format!("`{name}`: {error}")))?;
     Ok((name, bytes))
 }

@@ -213,7 +213,7 @@ mod random {
             .map(|&(lo, hi, step)| Loop { lo: Expr::Const(lo), hi: Expr::Const(hi), step })
             .collect();
         // element: iterations that write, iterations that touch
-        let mut touched: HashMap<Vec<i64>, (Vec<Vec<i64>>, Vec<Vec<i64>>)> = HashMap::new();
+        let mut touched: HashMap<Vec<i64>, (Iterations, Iterations)> = HashMap::new();
         enumerate(&home, &mut Vec::new(), &mut |iteration| {
             for site in &nest.sites {
                 enumerate(&site.inner, &mut iteration.to_vec(), &mut |indices| {
@@ -957,3 +957,6 @@ mod symbolic {
         assert!(accepted > 40 && conditional > 20 && rejected > 40, "{accepted} {conditional} {rejected}");
     }
 }
+
+/// Iterations, each by its indices.
+type Iterations = Vec<Vec<i64>>;

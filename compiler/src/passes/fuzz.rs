@@ -472,7 +472,7 @@ fn program(seed: u64) -> Program {
     scope.ints = (0..2).map(|_| func.add_param(body, Type::I64, None)).collect();
     scope.floats = vec![func.add_param(body, Type::F64, None)];
     let random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x1234_5678);
-    let mut maker = Maker { random, func, region: body, ops_left: 150, has_helper: seed % 3 == 0 };
+    let mut maker = Maker { random, func, region: body, ops_left: 150, has_helper: seed.is_multiple_of(3) };
     maker.random.below(2);
     let mut sizes = Vec::new();
     for (array, rank) in scope.arrays.clone() {

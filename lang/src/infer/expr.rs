@@ -751,11 +751,16 @@ impl<'a, 'i> Walk<'a, 'i> {
         let script = self.script?;
         let ast::ExprKind::Compare(operands, ops) = &cond.kind else { return None };
         let ([left, right], [op]) = (operands.as_slice(), ops.as_slice()) else { return None };
-        let (ast::ExprKind::Call { callee, args, .. }, ast::ExprKind::Int(wanted)) = (&left.kind, &right.kind) else {
+        let (ast::ExprKind::Call { callee, args, .. }, ast::ExprKind::Int(wanted)) =
+            (&left.kind, &right.kind)
+        else {
             return None;
         };
         let is_name = |expr: &ast::Expr, wanted: &str| matches!(&expr.kind, ast::ExprKind::Name(name) if name == wanted);
-        if !is_name(callee, "len") || !matches!(args.as_slice(), [arg] if is_name(arg, "args")) || self.lookup("args").is_some() {
+        if !is_name(callee, "len")
+            || !matches!(args.as_slice(), [arg] if is_name(arg, "args"))
+            || self.lookup("args").is_some()
+        {
             return None;
         }
         let count = script.args.len() as u64;
