@@ -21,15 +21,12 @@ pub(super) fn run(args: &RunArgs, start: Instant) -> Result<(), Error> {
             stop.cancel();
         }
     });
+    let (name, bytes) = read_script(&args.file)?;
     let mut options = Options { threads: args.threads.map(|threads| threads as usize), ..Options::default() };
     if let Some(megabytes) = args.memory {
         options.memory = megabytes * 1_000_000;
     }
     let engine = Engine::new(options);
-    // The compiler's first run in a process is slow, cold as its code is; another core warms it while this one reads and checks.
-    let warming = engine.clone();
-    std::thread::spawn(move || warming.warm_up());
-    let (name, bytes) = read_script(&args.file)?;
     let mut times = Times::new(start);
     let result = engine.compile_bytes(&name, &bytes).and_then(|module| {
         times.module(&module);
