@@ -5,7 +5,7 @@
 use crate::source::Source;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, renderer::DecorStyle};
 use kiln_lang::diag::{Diagnostic, Label, Severity};
-use kiln_lang::span::{SourceId, Span};
+use kiln_lang::span::{SourceId, Span, line_column};
 
 /// With or without terminal colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +38,17 @@ fn render_one(diagnostic: &Diagnostic, source: &Source, renderer: &Renderer) -> 
     };
     let mut group = Group::with_title(level.primary_title(&diagnostic.title));
     let window = Window::around(diagnostic, source);
+    let mut cut_place = None;
     if let Some(window) = &window {
-        let mut snippet = Snippet::source(&window.text).line_start(window.first_line).path(&source.name);
+        let mut snippet = Snippet::source(&window.text).line_start(window.first_line);
+        if window.is_cut {
+            // The renderer counts columns from the start of what it is given.
+            let (line, column) = line_column(&source.text, diagnostic.primary.span.start);
+            cut_place =
+                Some(format!("at {}:{line}:{column}; only a part of this long line is shown", source.name));
+        } else {
+            snippet = snippet.path(&source.name);
+        }
         snippet = snippet.annotation(annotation(AnnotationKind::Primary, &diagnostic.primary, window));
         for label in &diagnostic.secondary {
             if label.span.source == diagnostic.primary.span.source && window.contains(label.span) {
@@ -48,7 +57,7 @@ fn render_one(diagnostic: &Diagnostic, source: &Source, renderer: &Renderer) -> 
         }
         group = group.element(snippet);
     }
-    for note in &diagnostic.notes {
+    for note in cut_place.iter().chain(&diagnostic.notes) {
         group = group.element(Level::NOTE.message(note));
     }
     for help in &diagnostic.helps {
@@ -71,6 +80,8 @@ struct Window {
     text: String,
     start: usize,
     first_line: usize,
+    /// Does it begin in the middle of a line?
+    is_cut: bool,
 }
 
 impl Window {
@@ -93,7 +104,7 @@ impl Window {
             text.as_bytes()[last..].iter().position(|&byte| byte == b'\n').map_or(text.len(), |at| last + at);
         let first_line = text.as_bytes()[..start].iter().filter(|&&byte| byte == b'\n').count() + 1;
         if text[start..end].lines().all(|line| line.len() <= LONGEST_LINE) {
-            return Some(Window { text: text[start..end].to_string(), start, first_line });
+            return Some(Window { text: text[start..end].to_string(), start, first_line, is_cut: false });
         }
         let line = text.as_bytes()[..clamp(primary.start)].iter().filter(|&&byte| byte == b'\n').count() + 1;
         let line_start = text.as_bytes()[..clamp(primary.start)]
@@ -103,7 +114,7 @@ impl Window {
         let from = boundary(text, clamp(primary.start).saturating_sub(60)).max(line_start);
         let to = boundary(text, (from + LONGEST_LINE).min(text.len()));
         let piece = text[from..to].split('\n').next().unwrap_or("");
-        Some(Window { text: piece.to_string(), start: from, first_line: line })
+        Some(Window { text: piece.to_string(), start: from, first_line: line, is_cut: from > line_start })
     }
 
     fn contains(&self, span: Span) -> bool {
@@ -146,5 +157,6 @@ mod tests {
         let span = Span::new(SourceId(0), 200_000, 200_001);
         let text = render(&[Diagnostic::error("no", span, "")], &source, Style::Plain);
         assert!(text.len() < 600, "{}", text.len());
+        assert!(text.contains("at long:1:200001;"), "{text}");
     }
 }
