@@ -1,6 +1,6 @@
 //! Deletes the checks that always pass.
 //!
-//! In: a function. Out: the same without checks that are proven. Holds: a check goes only if no input can fail it there; [`super::ranges`] says why.
+//! In: a function. Out: the same without checks that are proven. Holds: a check goes only if no input can fail it there; `ranges` says why.
 
 use super::ranges::{Params, Proofs, Ranges, Stays, Visit, walk};
 use super::{Apply, Pass};

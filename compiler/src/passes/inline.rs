@@ -1,11 +1,11 @@
 //! Puts the bodies of functions where they are called.
 //!
 //! In: a program. Out: the same with fewer calls, and without the functions that nobody calls any more. Holds: what is spliced in sum is bounded by
-//! [`BUDGET`] plus a little per call, so a program whose size doubles with every call stays linear; check sites keep the name of the function
+//! `BUDGET` plus a little per call, so a program whose size doubles with every call stays linear; check sites keep the name of the function
 //! that they were written in; what is not spliced stays a call and means the same.
 //!
 //! A callee that returns early is spliced by nesting: in `if c { return a }; rest; return b` the rest moves into the other branch. A `return` inside a
-//! loop becomes a `break` first: see [`super::returns`]. A callee whose rest would be needed twice stays a call.
+//! loop becomes a `break` first: see `returns`. A callee whose rest would be needed twice stays a call.
 
 use super::copy::{Copier, Map, Sites};
 use super::returns::{returns, returns_to_breaks};

@@ -2,10 +2,10 @@
 //!
 //! In: a function. Out: the same, some loops in two versions: `if test { without those checks } else { as it was }`. Holds: where the test is true every check
 //! left out would have passed; where it is false the loop as it was finds the exact error, if there is one; no check is raised early.
-//! What is added is bounded by [`BUDGET`].
+//! What is added is bounded by `BUDGET`.
 //!
 //! The test is a list of polynomials over what is known before the loop, each >= 0, and of values that must lie near zero so that nothing wraps:
-//! see [`super::ranges`]. The outermost loop before which a check can be tested takes it.
+//! see `ranges`. The outermost loop before which a check can be tested takes it.
 
 use super::copy::{Copier, Map};
 use super::ranges::{AtomKind, GUARD, Guards, NO_ATOM, Params, Poly, Proofs, Ranges, Stays, Visit, walk};

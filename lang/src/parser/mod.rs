@@ -3,8 +3,8 @@
 //! In: text. Out: [`ast::Module`] and all diagnostics, in order of place. Holds: no panic and linear time on any text; the tree is no
 //! deeper than [`ast::MAX_DEPTH`]; a tree without diagnostics has no error nodes.
 //!
-//! How recovery works: [`brackets`] has made every bracket balanced before the parser starts. A function that cannot go on reports
-//! why and returns [`Reported`]; the nearest enclosing list entry, header or statement then skips to its own end. [`habits`] knows
+//! How recovery works: `brackets` has made every bracket balanced before the parser starts. A function that cannot go on reports
+//! why and returns `Reported`; the nearest enclosing list entry, header or statement then skips to its own end. `habits` knows
 //! what hands used to other languages type, and shows Kiln's spelling.
 
 mod brackets;
