@@ -9,7 +9,7 @@ use kiln_abi::ScalarKind;
 use kiln_lang::types::{MAX_RANK, Scalar};
 use kiln_runtime::{Array, Memory};
 use ndarray::{ArrayD, ArrayViewD};
-use ndarray_npy::npy::header::{Header, Layout};
+use ndarray_npy::npy::header::Header;
 use ndarray_npy::{ReadNpyExt, ReadableElement, WritableElement, WriteNpyExt};
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Seek, SeekFrom, Write};
@@ -69,7 +69,6 @@ pub fn load(path: &Path, memory: &Arc<Memory>) -> Result<Array, Error> {
         )));
     }
     file.seek(SeekFrom::Start(0)).map_err(|error| fail(error.to_string()))?;
-    let _ = matches!(header.layout, Layout::Fortran);
     match kind {
         ScalarKind::Bool => read::<bool>(file, memory),
         ScalarKind::I32 => read::<i32>(file, memory),
