@@ -10,11 +10,11 @@ use crate::error::{Error, Findings};
 use crate::oracle::Oracle;
 use crate::print::PrintFormat;
 use crate::source::Source;
-use crate::value::{Arg, Value, const_bits, kind_of, widen};
+use crate::value::{Arg, Value, widen};
 use kiln_abi::array_slots;
 use kiln_compiler::backend::CompileError;
 use kiln_compiler::compile::{self, Compiled, Timing};
-use kiln_compiler::ir::CheckSite;
+use kiln_compiler::ir::{CheckSite, const_bits, kind_of};
 use kiln_compiler::report::Report;
 use kiln_compiler::target::{IsaCap, OptLevel, Target};
 use kiln_lang::diag::Diagnostic;
@@ -296,15 +296,16 @@ impl Engine {
     }
 
     fn content_key(&self, program: &tree::Program, source: &Source) -> ContentKey {
-        let mut halves = [0; 2];
-        for (seed, half) in halves.iter_mut().enumerate() {
+        let mut hashers = [0, 1].map(|seed| {
             let mut hasher = std::hash::DefaultHasher::new();
             (seed, env!("CARGO_PKG_VERSION"), self.inner.target.key(), self.inner.opt_level, &source.name)
                 .hash(&mut hasher);
-            let _ = std::fmt::write(&mut HashText(&mut hasher), format_args!("{program:?}"));
-            *half = hasher.finish();
-        }
-        ContentKey(halves[0], halves[1])
+            hasher
+        });
+        // Writing into hashers cannot fail.
+        let _ = std::fmt::write(&mut HashText(&mut hashers), format_args!("{program:?}"));
+        let [first, second] = hashers.map(|hasher| hasher.finish());
+        ContentKey(first, second)
     }
 
     fn compile_program(
@@ -404,12 +405,12 @@ fn print_type(ty: &kiln_compiler::ir::Type) -> PrintType {
     PrintType { kind: kind_of(ty.scalar()), rank }
 }
 
-/// Feeds text to a hasher without building it.
-struct HashText<'a, H: Hasher>(&'a mut H);
+/// Feeds text to hashers without building it.
+struct HashText<'a, H: Hasher>(&'a mut [H; 2]);
 
 impl<H: Hasher> std::fmt::Write for HashText<'_, H> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.0.write(text.as_bytes());
+        self.0.iter_mut().for_each(|hasher| hasher.write(text.as_bytes()));
         Ok(())
     }
 }

@@ -4,8 +4,8 @@
 //! promises before memory is asked for; element types are the seven of the language, little-endian.
 
 use crate::error::Error;
-use crate::value::kind_of;
 use kiln_abi::ScalarKind;
+use kiln_compiler::ir::kind_of;
 use kiln_lang::types::{MAX_RANK, Scalar};
 use kiln_runtime::{Array, Memory};
 use ndarray::{ArrayD, ArrayViewD};

@@ -7,10 +7,10 @@ use crate::describe::describe;
 use crate::engine::CallOptions;
 use crate::error::{Error, Findings};
 use crate::source::Source;
-use crate::value::{Arg, Value, const_bits, kind_of, scalar_of, widen};
+use crate::value::{Arg, Value, widen};
 use kiln_abi::show;
 use kiln_compiler::ir::eval::{self, ArrayData, EvalError, EvalOptions, PrintEvent, Printed};
-use kiln_compiler::ir::{self};
+use kiln_compiler::ir::{self, const_bits, const_scalar, kind_of, scalar_of};
 use kiln_lang::types::{Scalar, Type};
 use kiln_runtime::{Array, ArrayRef, Element, Memory};
 use std::sync::Arc;
@@ -119,7 +119,7 @@ fn show_part(part: &Printed) -> String {
     match part {
         Printed::Text(text) => text.clone(),
         Printed::Value(eval::Arg::Scalar(constant)) => {
-            show::scalar(kind_of(crate::value::const_scalar(*constant)), const_bits(*constant))
+            show::scalar(kind_of(const_scalar(*constant)), const_bits(*constant))
         }
         Printed::Value(eval::Arg::Array(array)) => {
             let dims: Vec<usize> = array.dims.iter().map(|&size| size as usize).collect();

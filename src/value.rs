@@ -2,7 +2,8 @@
 //!
 //! In: what a host has. Out: [`Arg`]s of a call, [`Value`]s of a result. Holds: arrays are borrowed on the way in, owned on the way out.
 
-use kiln_abi::{ScalarKind, show};
+use kiln_abi::show;
+use kiln_compiler::ir::{const_bits, const_from_bits, const_scalar, kind_of, scalar_of};
 use kiln_lang::tree::Const;
 use kiln_lang::types::{Layout, Scalar, Type};
 use kiln_runtime::{Array, ArrayMut, ArrayRef};
@@ -96,14 +97,14 @@ impl Value {
 
     /// The scalar of this type with these raw bits.
     pub(crate) fn from_bits(scalar: Scalar, bits: u64) -> Value {
-        match scalar {
-            Scalar::Bool => Value::Bool(bits & 1 != 0),
-            Scalar::I32 => Value::I32(bits as u32 as i32),
-            Scalar::I64 => Value::I64(bits as i64),
-            Scalar::U32 => Value::U32(bits as u32),
-            Scalar::U64 => Value::U64(bits),
-            Scalar::F32 => Value::F32(f32::from_bits(bits as u32)),
-            Scalar::F64 => Value::F64(f64::from_bits(bits)),
+        match const_from_bits(bits, scalar) {
+            Const::Bool(value) => Value::Bool(value),
+            Const::I32(value) => Value::I32(value),
+            Const::I64(value) => Value::I64(value),
+            Const::U32(value) => Value::U32(value),
+            Const::U64(value) => Value::U64(value),
+            Const::F32(value) => Value::F32(value),
+            Const::F64(value) => Value::F64(value),
         }
     }
 }
@@ -184,50 +185,6 @@ impl<'a> From<&'a Array> for Arg<'a> {
 impl<'a> From<&'a mut Array> for Arg<'a> {
     fn from(array: &'a mut Array) -> Self {
         Arg::ArrayMut(array.view_mut())
-    }
-}
-
-/// The language's name for an element type of the ABI.
-pub(crate) fn scalar_of(kind: ScalarKind) -> Scalar {
-    Scalar::ALL[kind as usize]
-}
-
-/// The ABI's number for a scalar type.
-pub(crate) fn kind_of(scalar: Scalar) -> ScalarKind {
-    match scalar {
-        Scalar::Bool => ScalarKind::Bool,
-        Scalar::I32 => ScalarKind::I32,
-        Scalar::I64 => ScalarKind::I64,
-        Scalar::U32 => ScalarKind::U32,
-        Scalar::U64 => ScalarKind::U64,
-        Scalar::F32 => ScalarKind::F32,
-        Scalar::F64 => ScalarKind::F64,
-    }
-}
-
-/// The type of a constant.
-pub(crate) fn const_scalar(constant: Const) -> Scalar {
-    match constant {
-        Const::Bool(_) => Scalar::Bool,
-        Const::I32(_) => Scalar::I32,
-        Const::I64(_) => Scalar::I64,
-        Const::U32(_) => Scalar::U32,
-        Const::U64(_) => Scalar::U64,
-        Const::F32(_) => Scalar::F32,
-        Const::F64(_) => Scalar::F64,
-    }
-}
-
-/// A constant as a slot of an environment holds it.
-pub(crate) fn const_bits(constant: Const) -> u64 {
-    match constant {
-        Const::Bool(value) => value.into(),
-        Const::I32(value) => value as u32 as u64,
-        Const::I64(value) => value as u64,
-        Const::U32(value) => value.into(),
-        Const::U64(value) => value,
-        Const::F32(value) => value.to_bits().into(),
-        Const::F64(value) => value.to_bits(),
     }
 }
 

@@ -771,7 +771,7 @@ impl<'a> Model<'a> {
                 }
                 atom
             }
-            code if self.is_inside(value) && op.results.len() == 1 && is_pure(code) => {
+            code if self.is_inside(value) && op.results.len() == 1 && code.effects().pure => {
                 let args: Vec<Poly> = op.args.iter().map(|&arg| self.poly(arg)).collect();
                 let varying = args.iter().any(|arg| self.varies(arg));
                 let types: Vec<Type> = op.args.iter().map(|&arg| func.ty(arg)).collect();
@@ -1022,77 +1022,5 @@ fn limit(ty: Type) -> f64 {
         Scalar::I32 | Scalar::U32 => 4_294_967_296.0,
         Scalar::I64 | Scalar::F32 | Scalar::F64 => INT,
         Scalar::U64 => RING,
-    }
-}
-
-/// Equal operands give equal results.
-fn is_pure(code: &OpCode) -> bool {
-    match code {
-        OpCode::Const(_)
-        | OpCode::Seed
-        | OpCode::Add
-        | OpCode::Sub
-        | OpCode::Mul
-        | OpCode::Div
-        | OpCode::FloorDiv
-        | OpCode::Rem
-        | OpCode::Neg
-        | OpCode::Abs
-        | OpCode::Min
-        | OpCode::Max
-        | OpCode::Fma
-        | OpCode::Sqrt
-        | OpCode::Floor
-        | OpCode::Ceil
-        | OpCode::Trunc
-        | OpCode::Nearest
-        | OpCode::And
-        | OpCode::Or
-        | OpCode::Xor
-        | OpCode::Not
-        | OpCode::Shl
-        | OpCode::Shr
-        | OpCode::MulHi
-        | OpCode::Eq
-        | OpCode::Ne
-        | OpCode::Lt
-        | OpCode::Le
-        | OpCode::Gt
-        | OpCode::Ge
-        | OpCode::Select
-        | OpCode::Convert
-        | OpCode::Bitcast
-        | OpCode::Exp
-        | OpCode::Log
-        | OpCode::Sin
-        | OpCode::Cos
-        | OpCode::Tanh
-        | OpCode::Pow => true,
-        OpCode::Philox { .. }
-        | OpCode::Splat
-        | OpCode::Iota
-        | OpCode::Extract { .. }
-        | OpCode::Any
-        | OpCode::All
-        | OpCode::Dim { .. }
-        | OpCode::Load
-        | OpCode::Store
-        | OpCode::LoadMasked
-        | OpCode::StoreMasked
-        | OpCode::Update(_)
-        | OpCode::UpdateFma
-        | OpCode::Alloc
-        | OpCode::AllocUninit
-        | OpCode::Free
-        | OpCode::Check(_)
-        | OpCode::Send { .. }
-        | OpCode::SendFma { .. }
-        | OpCode::SendMasked { .. }
-        | OpCode::If
-        | OpCode::For(_)
-        | OpCode::While
-        | OpCode::Call(_)
-        | OpCode::Print(_)
-        | OpCode::RunLoop { .. } => false,
     }
 }
