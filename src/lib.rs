@@ -40,7 +40,7 @@ pub use kiln_lang::diag::Diagnostic;
 pub use kiln_lang::parser::MAX_SOURCE;
 pub use kiln_lang::signature::Signature;
 pub use kiln_lang::types::{Layout, Scalar, Type};
-pub use kiln_runtime::{Array, ArrayMut, ArrayRef, StopFlag};
+pub use kiln_runtime::{Array, ArrayMut, ArrayRef, BlockKind, Generator, RawStreams, StopFlag};
 pub use npy::{load as load_npy, save as save_npy};
 pub use render::{Style, render};
 pub use script::{CompiledStep, ScriptOptions, ScriptRun};

@@ -15,7 +15,7 @@ use kiln_lang::signature::Declared;
 use kiln_lang::span::Span;
 use kiln_lang::tree::Program;
 use kiln_lang::types::Type;
-use kiln_runtime::{StopFlag, StopReason, philox4x32_10, watch};
+use kiln_runtime::{BlockKind, Generator, StopFlag, StopReason, watch};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -409,8 +409,6 @@ fn milliseconds(time: Duration) -> f64 {
 
 /// Statement `number` draws from a root stream of its own: its seed is X0 of block `number` of kind 2 (child keys) of the session's root.
 fn statement_seed(seed: u64, number: u64) -> u64 {
-    const CHILD_KEYS: u32 = 2;
-    let counter = [0, 0, number as u32, (CHILD_KEYS << 28) | (number >> 32) as u32];
-    let words = philox4x32_10(counter, [seed as u32, (seed >> 32) as u32]);
-    u64::from(words[0]) | (u64::from(words[1]) << 32)
+    let [first, _] = Generator::Philox.block(BlockKind::ChildKey, seed, 0, number);
+    first
 }

@@ -236,3 +236,40 @@ fn kernels_print_the_same_from_the_command() {
     assert_eq!((code, err.as_str()), (0, ""));
     assert_eq!(out, expected_output(&text));
 }
+
+#[test]
+fn raw_random_words_are_those_of_a_drawing_loop_and_end_with_their_reader() {
+    // `rand` keeps the upper 52 bits of its word.
+    let engine = kiln::Engine::default();
+    let text = "fn first(n: i64) -> [f64; n, 3] {
+    var x = zeros(n, 3)
+    @parallel for i in 0..n { for k in 0..3 { x[i, k] = rand() } }
+    return x
+}
+fn f() -> [f64; 5, 3] = first(5)";
+    let module = engine.compile("first.kiln", text).expect("it compiles");
+    let first = module.function("f").expect("it is there");
+    let options = kiln::CallOptions { seed: 9, ..kiln::CallOptions::default() };
+    let drawn = first.call_with(&mut [], &options).expect("it runs").to_string();
+    for generator in ["philox", "ars"] {
+        let mut child = kiln(&["random", "--raw", "--generator", generator, "--streams", "5", "--seed", "9"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command runs");
+        let mut bytes = [0; 8 * 15];
+        let mut stdout = child.stdout.take().expect("a pipe");
+        std::io::Read::read_exact(&mut stdout, &mut bytes).expect("words come");
+        drop(stdout);
+        let end = child.wait_with_output().expect("the command ends");
+        assert!(end.status.success() && end.stderr.is_empty(), "{end:?}");
+        let words: Vec<u64> =
+            bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("8 bytes"))).collect();
+        let uniform =
+            |word: u64| f64::from_bits(word >> 12 | 0x3ff0_0000_0000_0000) - (1.0 - 0.5f64.powi(53));
+        let rows: Vec<Vec<f64>> =
+            (0..5).map(|stream| (0..3).map(|k| uniform(words[5 * k + stream])).collect()).collect();
+        // Only Philox's are the numbers of an ordinary loop.
+        assert_eq!(format!("{rows:?}") == drawn, generator == "philox", "{generator}: {rows:?} and {drawn}");
+    }
+}

@@ -34,7 +34,7 @@ pub use memory::{Buffer, Memory, Refused};
 pub use number::Element;
 pub use order::Joined;
 pub use pool::Pool;
-pub use random::philox4x32_10;
+pub use random::{BlockKind, Generator, RawStreams};
 pub use schedule::{BlockState, join, run_blocks};
 pub use stop::{Attached, CancelToken, StopFlag, StopReason};
 pub use timer::{Watch, watch};

@@ -3,6 +3,7 @@
 //! In: the arguments. Out: an exit code. Holds: one subcommand, one file.
 
 mod check;
+mod random;
 mod run;
 mod show;
 mod times;
@@ -40,6 +41,8 @@ enum Command {
     Check(CheckArgs),
     /// Print a stage of the compilation
     Show(ShowArgs),
+    /// Write random words to standard output, for test batteries
+    Random(RandomArgs),
 }
 
 #[derive(Args)]
@@ -90,6 +93,22 @@ struct ShowArgs {
     after: Option<String>,
 }
 
+#[derive(Args)]
+struct RandomArgs {
+    /// The words behind the uniforms: 64 bits each, little-endian, without end
+    #[arg(long, required = true)]
+    raw: bool,
+    /// Which generator
+    #[arg(long, value_enum, default_value_t = random::Generator::Philox)]
+    generator: random::Generator,
+    /// Interleaved streams: a word of each in turn
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    streams: u32,
+    /// Seed of the random numbers
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    seed: u64,
+}
+
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value > 0.0 && value < 1e9 => Ok(value),
@@ -100,7 +119,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 /// Reads the arguments and does what they say.
 pub fn main(start: Instant) -> ExitCode {
     let mut words: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    let known = ["run", "check", "show", "help", "-h", "--help", "-V", "--version"];
+    let known = ["run", "check", "show", "random", "help", "-h", "--help", "-V", "--version"];
     if words.get(1).is_some_and(|word| !known.iter().any(|known| word == known)) {
         words.insert(1, "run".into());
     }
@@ -115,6 +134,7 @@ pub fn main(start: Instant) -> ExitCode {
         Command::Run(args) => run::run(&args, start),
         Command::Check(args) => check::check(&args),
         Command::Show(args) => show::show(&args),
+        Command::Random(args) => random::random(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,18 +1,15 @@
 //! Philox4x32-10, as a plain function.
 //!
 //! In: a counter and a key. Out: four random words. Holds: the definition of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as
-//! 1, 2, 3" (SC 2011), by the known answers of Random123. Compiled code computes the same inline; this copy serves seeds of scripts and sessions.
+//! 1, 2, 3" (SC 2011), by the known answers of Random123. Compiled code computes the same inline.
 
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 const ROUNDS: usize = 10;
 
-/// One block of Philox4x32-10.
-///
-/// ```
-/// assert_eq!(kiln_runtime::philox4x32_10([0; 4], [0; 2])[0], 0x6627_e8d5);
-/// ```
-pub fn philox4x32_10(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+/// One block.
+#[inline]
+pub(super) fn philox4x32_10(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     let ([mut c0, mut c1, mut c2, mut c3], [mut k0, mut k1]) = (counter, key);
     for _ in 0..ROUNDS {
         let p0 = u64::from(MULTIPLIERS[0]) * u64::from(c0);
