@@ -5,6 +5,7 @@ mod command;
 mod documents;
 mod engine;
 mod errors;
+mod guard;
 mod hostile;
 mod house;
 mod kernels;
