@@ -1,48 +1,41 @@
 //! Bodies of the math functions.
 //!
-//! In: a math op and a float type. Out: the function in `prelude.kiln` that computes it, lowered, without calls. Holds: made once per
+//! In: a function of the table of mathematics and a float type. Out: its body from the prelude, lowered, without calls. Holds: made once per
 //! process; the oracle interprets these bodies, and the pass `expand` splices what the other passes make of them.
 
-use crate::ir::{Func, OpCode};
+use crate::ir::Func;
 use crate::lower::lower;
 use crate::passes::inline::INLINE;
 use crate::report::Report;
 use kiln_lang::infer::infer;
+use kiln_lang::math::{FUNCTIONS, Function};
 use kiln_lang::resolve::{Checked, resolve};
 use kiln_lang::span::SourceId;
 use kiln_lang::types::{Scalar, Type};
 use std::sync::OnceLock;
 
-/// The mathematics of Kiln, in Kiln.
-const TEXT: &str = include_str!("../../lang/src/prelude.kiln");
+/// Something for every function of the table on every float type, made when it is first asked for.
+pub(crate) struct PerFunction<T>([[OnceLock<T>; 2]; FUNCTIONS.len()]);
 
-/// Op, operands; one row per function and width.
-const FUNCTIONS: [(OpCode, usize); 6] = [
-    (OpCode::Exp, 1),
-    (OpCode::Log, 1),
-    (OpCode::Sin, 1),
-    (OpCode::Cos, 1),
-    (OpCode::Tanh, 1),
-    (OpCode::Pow, 2),
-];
+impl<T> PerFunction<T> {
+    pub(crate) const fn new() -> PerFunction<T> {
+        PerFunction([const { [const { OnceLock::new() }; 2] }; FUNCTIONS.len()])
+    }
 
-/// The body of `code` on `scalar`: parameters are the operands, the only result is the op's.
-pub fn body(code: &OpCode, scalar: Scalar) -> &'static Func {
-    static BODIES: [OnceLock<Func>; 12] = [const { OnceLock::new() }; 12];
-    let row = row(code, scalar);
-    BODIES[row].get_or_init(|| lowered(row, scalar))
+    pub(crate) fn get(&self, function: Function, scalar: Scalar, make: impl FnOnce() -> T) -> &T {
+        self.0[function as usize][usize::from(scalar == Scalar::F32)].get_or_init(make)
+    }
 }
 
-fn row(code: &OpCode, scalar: Scalar) -> usize {
-    let function = FUNCTIONS.iter().position(|(function, _)| function == code);
-    let function = function.unwrap_or_else(|| panic!("bug: `{}` has no body in the prelude", code.name()));
-    2 * function + usize::from(scalar == Scalar::F32)
+/// The body of `function` on `scalar`: parameters are the operands, the only result is the function's.
+pub fn body(function: Function, scalar: Scalar) -> &'static Func {
+    static BODIES: PerFunction<Func> = PerFunction::new();
+    BODIES.get(function, scalar, || lowered(function, scalar))
 }
 
-fn lowered(row: usize, scalar: Scalar) -> Func {
-    let (code, operands) = &FUNCTIONS[row / 2];
-    let name = format!("{}_{scalar}", code.name());
-    let types = vec![Type::Scalar(scalar); *operands];
+fn lowered(function: Function, scalar: Scalar) -> Func {
+    let name = format!("{}_{scalar}", function.name());
+    let types: Vec<Type> = function.signature(scalar).0.into_iter().map(Type::Scalar).collect();
     let program = infer(checked(), &name, &types)
         .unwrap_or_else(|found| panic!("bug: `{name}` in the prelude does not type: {found:?}"));
     let mut program = lower(&program)
@@ -55,7 +48,7 @@ fn lowered(row: usize, scalar: Scalar) -> Func {
 fn checked() -> &'static Checked {
     static CHECKED: OnceLock<Checked> = OnceLock::new();
     CHECKED.get_or_init(|| {
-        let (module, found) = kiln_lang::parser::parse(SourceId::PRELUDE, TEXT);
+        let (module, found) = kiln_lang::parser::parse(SourceId::PRELUDE, &kiln_lang::math::prelude());
         assert!(found.is_empty(), "bug: the prelude does not parse: {found:?}");
         resolve(module, SourceId::PRELUDE)
             .unwrap_or_else(|found| panic!("bug: the prelude does not resolve: {found:?}"))

@@ -1,8 +1,10 @@
-//! The table of builtins: one row each, from which the resolver, the type checker and the documentation read.
+//! The table of builtins: one row each, from which the resolver, the type checker and the documentation read. Those of mathematics have a
+//! table of their own, [`crate::math`], and are among [`all`] of them.
 //!
 //! In: a name as written in a call. Out: its [`Builtin`] row, or what to write instead ([`later`]).
 //! Holds: a user's function of the same name wins over a builtin; names of types and constants are not in this table.
 
+use crate::math;
 use crate::tree::{MathFn, ReduceKind};
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -78,90 +80,12 @@ pub enum Operands {
     Wide,
 }
 
-const fn math(
-    name: &'static str,
-    function: MathFn,
-    operands: Operands,
-    params: &'static [&'static str],
-    usage: &'static str,
-    doc: &'static str,
-) -> Builtin {
-    Builtin { name, kind: Kind::Math(function, operands), params, usage, doc }
-}
-
 const fn other(name: &'static str, kind: Kind, usage: &'static str, doc: &'static str) -> Builtin {
     Builtin { name, kind, params: &[], usage, doc }
 }
 
-/// All of them.
-pub const BUILTINS: &[Builtin] = &[
-    math("sqrt", MathFn::Sqrt, Operands::Float, &["x"], "sqrt(x)", "the square root; NaN below 0"),
-    math("abs", MathFn::Abs, Operands::Number, &["x"], "abs(x)", "the absolute value"),
-    math("floor", MathFn::Floor, Operands::Float, &["x"], "floor(x)", "the largest whole number not above x"),
-    math("ceil", MathFn::Ceil, Operands::Float, &["x"], "ceil(x)", "the smallest whole number not below x"),
-    math(
-        "round",
-        MathFn::Round,
-        Operands::Float,
-        &["x"],
-        "round(x)",
-        "the nearest whole number, ties to even",
-    ),
-    math("trunc", MathFn::Trunc, Operands::Float, &["x"], "trunc(x)", "x without its fraction"),
-    math("exp", MathFn::Exp, Operands::Float, &["x"], "exp(x)", "e to the power x"),
-    math("log", MathFn::Log, Operands::Float, &["x"], "log(x)", "the natural logarithm"),
-    math("sin", MathFn::Sin, Operands::Float, &["x"], "sin(x)", "the sine of x radians"),
-    math("cos", MathFn::Cos, Operands::Float, &["x"], "cos(x)", "the cosine of x radians"),
-    math("tanh", MathFn::Tanh, Operands::Float, &["x"], "tanh(x)", "the hyperbolic tangent"),
-    math(
-        "clamp",
-        MathFn::Clamp,
-        Operands::Number,
-        &["x", "lo", "hi"],
-        "clamp(x, lo, hi)",
-        "x held within lo and hi",
-    ),
-    math("sign", MathFn::Sign, Operands::Number, &["x"], "sign(x)", "-1, 0 or 1; NaN for NaN"),
-    math("fma", MathFn::Fma, Operands::Float, &["a", "b", "c"], "fma(a, b, c)", "a * b + c, rounded once"),
-    math("isnan", MathFn::IsNan, Operands::ToTruth, &["x"], "isnan(x)", "is x not a number?"),
-    math("isinf", MathFn::IsInf, Operands::ToTruth, &["x"], "isinf(x)", "is x infinite?"),
-    math(
-        "isfinite",
-        MathFn::IsFinite,
-        Operands::ToTruth,
-        &["x"],
-        "isfinite(x)",
-        "is x neither infinite nor NaN?",
-    ),
-    math("bits", MathFn::Bits, Operands::ToBits, &["x"], "bits(x)", "the bits of a float, as u32 or u64"),
-    math(
-        "from_bits",
-        MathFn::FromBits,
-        Operands::FromBits,
-        &["x"],
-        "from_bits(x)",
-        "the float with these bits",
-    ),
-    math(
-        "mulhi",
-        MathFn::MulHi,
-        Operands::Wide,
-        &["a", "b"],
-        "mulhi(a, b)",
-        "the high 64 bits of a product of two u64",
-    ),
-    other(
-        "min",
-        Kind::Extreme(MathFn::Min, ReduceKind::Min),
-        "min(a, b), min(x), min(e for i in 0..n)",
-        "the least; NaN wins",
-    ),
-    other(
-        "max",
-        Kind::Extreme(MathFn::Max, ReduceKind::Max),
-        "max(a, b), max(x), max(e for i in 0..n)",
-        "the greatest; NaN wins",
-    ),
+/// All but mathematics.
+const BUILTINS: &[Builtin] = &[
     other("sum", Kind::Reduce(ReduceKind::Sum), "sum(x), sum(e for i in 0..n)", "the sum, in a fixed order"),
     other(
         "prod",
@@ -225,10 +149,16 @@ pub const BUILTINS: &[Builtin] = &[
     ),
 ];
 
+/// All that can be called.
+pub fn all() -> impl Iterator<Item = &'static Builtin> {
+    let called = math::rows().filter(|row| row.spelling == math::Spelling::Call);
+    called.map(|row| &row.builtin).chain(BUILTINS)
+}
+
 /// The builtin of that name.
 pub fn lookup(name: &str) -> Option<&'static Builtin> {
     static TABLE: OnceLock<HashMap<&'static str, &'static Builtin>> = OnceLock::new();
-    TABLE.get_or_init(|| BUILTINS.iter().map(|row| (row.name, row)).collect()).get(name).copied()
+    TABLE.get_or_init(|| all().map(|row| (row.name, row)).collect()).get(name).copied()
 }
 
 /// Builtin constants: they adapt like float literals.

@@ -11,6 +11,7 @@ pub mod diag;
 mod habits;
 pub mod infer;
 pub mod lexer;
+pub mod math;
 pub mod parser;
 pub mod resolve;
 pub mod script;

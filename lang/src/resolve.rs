@@ -1657,7 +1657,7 @@ impl<'a, 'n> Body<'a, 'n> {
         self.names.suggestions.set(self.names.suggestions.get() - 1);
         let own = self.names.funcs.keys().map(String::as_str);
         let known = own
-            .chain(builtins::BUILTINS.iter().map(|row| row.name))
+            .chain(builtins::all().map(|row| row.name))
             .chain(Scalar::ALL.iter().map(|scalar| scalar.name()));
         match habits::nearest(name, known) {
             Some(near) => unknown.help(format!("did you mean `{near}`?")),

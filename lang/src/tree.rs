@@ -5,6 +5,7 @@
 //! Holds: no literal without a type, no implicit conversion, `let`-bound names and size variables are locals, functions are
 //! specialised per types *and* per [`StreamMode`]; recursion is impossible; the value of a body is an explicit `Return`.
 
+use crate::math::Function;
 use crate::span::Span;
 use crate::types::{Scalar, Type};
 
@@ -465,11 +466,8 @@ pub enum MathFn {
     /// To nearest, ties to even.
     Round,
     Trunc,
-    Exp,
-    Log,
-    Sin,
-    Cos,
-    Tanh,
+    /// One with a body in the prelude; see its signature for types.
+    Prelude(Function),
     /// IEEE 754-2019 minimum on floats.
     Min,
     Max,

@@ -278,12 +278,7 @@ fn touches(
         | OpCode::Select
         | OpCode::Convert
         | OpCode::Bitcast
-        | OpCode::Exp
-        | OpCode::Log
-        | OpCode::Sin
-        | OpCode::Cos
-        | OpCode::Tanh
-        | OpCode::Pow
+        | OpCode::Math(_)
         | OpCode::Philox { .. }
         | OpCode::Splat
         | OpCode::Iota

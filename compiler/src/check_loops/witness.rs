@@ -276,12 +276,7 @@ impl Iteration<'_, '_> {
             | OpCode::Ceil
             | OpCode::Trunc
             | OpCode::Nearest
-            | OpCode::Exp
-            | OpCode::Log
-            | OpCode::Sin
-            | OpCode::Cos
-            | OpCode::Tanh
-            | OpCode::Pow
+            | OpCode::Math(_)
             | OpCode::Splat
             | OpCode::Iota
             | OpCode::Extract { .. }

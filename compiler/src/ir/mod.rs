@@ -22,6 +22,7 @@ pub use table::{Effects, effects_of};
 pub use verify::{verify, verify_func};
 
 use kiln_abi::ReduceOp;
+use kiln_lang::math::Function;
 use kiln_lang::span::Span;
 use kiln_lang::tree::Const;
 use kiln_lang::types::{Layout, Scalar};
@@ -457,18 +458,8 @@ pub enum OpCode {
     /// Same bits, same width; also bool from/to nothing.
     Bitcast,
 
-    /// Floats. These six stay single ops until `expand`.
-    Exp,
-    /// Floats.
-    Log,
-    /// Floats.
-    Sin,
-    /// Floats.
-    Cos,
-    /// Floats.
-    Tanh,
-    /// `x, y`
-    Pow,
+    /// A function of mathematics with a body in the prelude: a single op until `expand`. Written by its name.
+    Math(Function),
 
     /// `key, index, block (u64) -> u64, u64`: Philox4x32-10 block of a kind (0..4), as X0, X1 (SEMANTICS section 6).
     Philox {

@@ -3,7 +3,6 @@
 //! In: a program, which need not be valid. Out: text that `parse` reads back to the same program, up to the numbers of values, sites and regions;
 //! the grammar stands in README.md. Holds: values are numbered in the order of the text, so equal programs print equally.
 
-use super::table::Row;
 use super::{CheckKind, CheckSite, ForData, Func, FuncId, Op, OpCode, OpId, PrintPart, Program};
 use super::{RegionId, Terminator, Type, Value, scalar_of};
 use kiln_abi::ReduceOp;
@@ -189,12 +188,11 @@ impl<'p> Printer<'p> {
     }
 
     fn op_line(&mut self, op: &Op) {
-        let Row { name, .. } = op.code.row();
         if !op.results.is_empty() {
             self.values(&op.results);
             self.out.push_str(" = ");
         }
-        self.out.push_str(name);
+        self.out.push_str(op.code.name());
         if op.fast {
             self.out.push_str(" fast");
         }
@@ -302,12 +300,7 @@ impl<'p> Printer<'p> {
             | OpCode::Select
             | OpCode::Convert
             | OpCode::Bitcast
-            | OpCode::Exp
-            | OpCode::Log
-            | OpCode::Sin
-            | OpCode::Cos
-            | OpCode::Tanh
-            | OpCode::Pow
+            | OpCode::Math(_)
             | OpCode::Splat
             | OpCode::Iota
             | OpCode::Any

@@ -3,6 +3,8 @@
 //! In: an op code. Out: its name in text, the rule its operands and results keep, and what it may do beside computing.
 //! Holds: print, parse and verify read names and rules from here and nowhere else; a new op begins as a row.
 
+use kiln_lang::math::Function;
+
 use super::{Func, OpCode, OpId, RegionData, Terminator};
 
 /// What an op may do beside computing its results.
@@ -98,6 +100,8 @@ pub enum Rule {
     Same(usize, Class),
     /// `T, T -> T`, T being u64 or lanes of it.
     MulHi,
+    /// The function's signature, or that in lanes.
+    Math,
     /// `T, T -> bool` or a mask.
     Compare,
     /// `bool, T, T -> T`, or a mask before lanes.
@@ -181,16 +185,16 @@ macro_rules! ops {
                 }
             }
 
-            /// The op of that name, if it is one that carries no data.
+            /// The op of that name, if it is one that carries no data, or a function of mathematics.
             pub fn plain(name: &str) -> Option<OpCode> {
                 match name {
                     $($name => Some(OpCode::$plain),)*
-                    _ => None,
+                    _ => Function::named(name).map(OpCode::Math),
                 }
             }
         }
 
-        /// Names of all ops, in the order of the table.
+        /// Names of all ops, in the order of the table; `math` stands for the names of the functions.
         pub const NAMES: &[&str] = &[$($name,)* $($data_name,)*];
     };
 }
@@ -230,12 +234,6 @@ ops! {
         Select "select" Rule::Select, PURE;
         Convert "convert" Rule::Convert, PURE;
         Bitcast "bitcast" Rule::Bitcast, PURE;
-        Exp "exp" Rule::Same(1, Floats), PURE;
-        Log "log" Rule::Same(1, Floats), PURE;
-        Sin "sin" Rule::Same(1, Floats), PURE;
-        Cos "cos" Rule::Same(1, Floats), PURE;
-        Tanh "tanh" Rule::Same(1, Floats), PURE;
-        Pow "pow" Rule::Same(2, Floats), PURE;
         Splat "splat" Rule::Splat, PURE;
         Iota "iota" Rule::Iota, PURE;
         Any "any" Rule::MaskTest, PURE;
@@ -252,6 +250,7 @@ ops! {
         While "while" Rule::While, CONTROL;
     }
     data {
+        Math (_) "math" Rule::Math, PURE;
         Const (_) "const" Rule::Const, PURE;
         Philox { .. } "philox" Rule::Philox, DRAW;
         Extract { .. } "extract" Rule::Extract, PURE;
@@ -271,17 +270,15 @@ ops! {
 impl OpCode {
     /// The op's name in text.
     pub fn name(&self) -> &'static str {
-        self.row().name
+        match self {
+            OpCode::Math(function) => function.name(),
+            _ => self.row().name,
+        }
     }
 
     /// What the op itself may do; of a control op, without its regions (see [`effects_of`]).
     pub fn effects(&self) -> Effects {
         self.row().effects
-    }
-
-    /// Is it one of the math functions that `expand` replaces by a prelude body?
-    pub fn is_math(&self) -> bool {
-        matches!(self, OpCode::Exp | OpCode::Log | OpCode::Sin | OpCode::Cos | OpCode::Tanh | OpCode::Pow)
     }
 }
 

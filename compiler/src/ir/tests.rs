@@ -1,6 +1,7 @@
 //! Text form and verifier.
 
 use super::*;
+use kiln_lang::math::FUNCTIONS;
 
 const EVERYTHING: &str = include_str!("../../../tests/ir/everything.ir");
 
@@ -247,9 +248,11 @@ fn effects_include_the_regions() {
 #[test]
 fn every_op_name_is_unique() {
     let mut names = table::NAMES.to_vec();
+    names.extend(FUNCTIONS.iter().map(|function| function.name()));
+    let count = names.len();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), table::NAMES.len());
+    assert_eq!(names.len(), count);
     for name in names {
         assert_eq!(OpCode::plain(name).map_or(name, |code| code.name()), name);
     }

@@ -389,6 +389,15 @@ impl<'p> Verifier<'p> {
                 expect_that(ty.scalar() == Scalar::U64, "its operands are u64")?;
                 vec![ty]
             }
+            Rule::Math => {
+                let OpCode::Math(function) = &op.code else { return Err("a rule of functions".into()) };
+                let first = *args.first().ok_or("it has operands")?;
+                expect_that(!first.is_array() && first.scalar().is_float(), "the first operand is a float")?;
+                let (params, result) = function.signature(first.scalar());
+                let params: Vec<Type> = params.iter().map(|&scalar| first.with_scalar(scalar)).collect();
+                expect_types(args, &params)?;
+                vec![first.with_scalar(result)]
+            }
             Rule::Compare => vec![expect_same(args, 2, Class::Any)?.with_scalar(Scalar::Bool)],
             Rule::Select => {
                 expect_count(args, 3)?;

@@ -6,6 +6,7 @@
 use super::Lower;
 use super::effects::Part;
 use crate::ir::{self, CheckKind, OpCode, Terminator};
+use kiln_lang::math::Function;
 use kiln_lang::span::Span;
 use kiln_lang::tree::{
     BinaryOp, BlockExpr, CompareOp, Const, Expr, ExprKind, FuncId, MathFn, StreamMode, UnaryOp,
@@ -331,7 +332,7 @@ impl Lower<'_> {
                 let code = if op == BinaryOp::Shl { OpCode::Shl } else { OpCode::Shr };
                 return self.op(code, vec![left, count], ty, span);
             }
-            BinaryOp::Pow if ty.is_float() => OpCode::Pow,
+            BinaryOp::Pow if ty.is_float() => OpCode::Math(Function::Pow),
             BinaryOp::Pow => return self.int_power(left, right, ty, span),
             BinaryOp::MatMul => unreachable!("infer refuses matrix products"),
         };
@@ -380,7 +381,7 @@ impl Lower<'_> {
         let base = self.value(base);
         let exponent = self.value(exponent);
         if ty.is_float() {
-            return self.op(OpCode::Pow, vec![base, exponent], ty, span);
+            return self.op(OpCode::Math(Function::Pow), vec![base, exponent], ty, span);
         }
         self.int_power(base, exponent, ty, span)
     }
@@ -431,11 +432,7 @@ impl Lower<'_> {
             MathFn::Ceil => OpCode::Ceil,
             MathFn::Round => OpCode::Nearest,
             MathFn::Trunc => OpCode::Trunc,
-            MathFn::Exp => OpCode::Exp,
-            MathFn::Log => OpCode::Log,
-            MathFn::Sin => OpCode::Sin,
-            MathFn::Cos => OpCode::Cos,
-            MathFn::Tanh => OpCode::Tanh,
+            MathFn::Prelude(function) => OpCode::Math(function),
             MathFn::Min if ty == Scalar::Bool => OpCode::And,
             MathFn::Max if ty == Scalar::Bool => OpCode::Or,
             MathFn::Min => OpCode::Min,
@@ -554,7 +551,7 @@ pub(super) fn cost(expr: &Expr, most: u32) -> Option<u32> {
             | MathFn::MulHi => sum(1, &operands.iter().collect::<Vec<_>>()),
             MathFn::Clamp | MathFn::Bits => sum(2, &operands.iter().collect::<Vec<_>>()),
             MathFn::Sign => sum(4, &operands.iter().collect::<Vec<_>>()),
-            MathFn::Sqrt | MathFn::Exp | MathFn::Log | MathFn::Sin | MathFn::Cos | MathFn::Tanh => None,
+            MathFn::Sqrt | MathFn::Prelude(_) => None,
         },
         ExprKind::PowLiteral(base, 0..=4) => sum(2, &[base]),
         ExprKind::PowLiteral(..)

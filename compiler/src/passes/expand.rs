@@ -1,22 +1,20 @@
 //! Replaces the math functions that are still single ops by their bodies from the prelude.
 //!
-//! In: a program with `exp`, `log`, `sin`, `cos`, `tanh`, `pow`. Out: one without. Holds: the bodies are those that the oracle evaluates, made smaller
+//! In: a program with ops `exp`, `log`, `sin`, …. Out: one without. Holds: the bodies are those that the oracle evaluates, made smaller
 //! once per process by the passes before this one.
 
 use super::copy::{Copier, Map, Sites};
 use super::{Apply, Pass, Renames, cse, dead, fold, inline, simplify, take_ops};
-use crate::ir::{Func, OpCode, OpId, Program, RegionId};
-use crate::prelude;
+use crate::ir::{Func, Op, OpCode, OpId, Program, RegionId};
+use crate::prelude::{self, PerFunction};
 use crate::report::Report;
-use kiln_lang::types::Scalar;
-use std::sync::OnceLock;
 
 /// The pass.
 pub const EXPAND: Pass =
     Pass { name: "expand", about: "replace math functions by their bodies", apply: Apply::Func(expand) };
 
 fn expand(func: &mut Func, _report: &mut Report) {
-    if func.ops.iter().any(|op| op.code.is_math()) {
+    if func.ops.iter().any(|op| matches!(op.code, OpCode::Math(_))) {
         let mut expand = Expand { renames: Renames::new(func), map: Map::default() };
         let body = func.body;
         expand.region(func, body);
@@ -58,15 +56,10 @@ impl Expand {
 
 /// The smaller body of a math op on a scalar. Lanes are made from scalars that are expanded already.
 fn body_of(func: &Func, op: OpId) -> Option<&'static Func> {
-    const FUNCTIONS: usize = 6;
-    static BODIES: [[OnceLock<Func>; 2]; FUNCTIONS] = [const { [const { OnceLock::new() }; 2] }; FUNCTIONS];
-    let code = &func.op(op).code;
-    let row = [OpCode::Exp, OpCode::Log, OpCode::Sin, OpCode::Cos, OpCode::Tanh, OpCode::Pow]
-        .iter()
-        .position(|math| math == code)?;
-    let scalar = func.ty(super::result(func, op)).scalar();
-    let column = usize::from(scalar == Scalar::F64);
-    Some(BODIES[row][column].get_or_init(|| prepare(prelude::body(code, scalar))))
+    static BODIES: PerFunction<Func> = PerFunction::new();
+    let &Op { code: OpCode::Math(function), ref args, .. } = func.op(op) else { return None };
+    let scalar = func.ty(args[0]).scalar();
+    Some(BODIES.get(function, scalar, || prepare(prelude::body(function, scalar))))
 }
 
 fn prepare(body: &Func) -> Func {

@@ -51,7 +51,7 @@ fn region(func: &mut Func, id: RegionId, renames: &mut Renames) {
 /// The results of an op on constants.
 pub(super) fn constants(func: &Func, op: OpId) -> Option<Vec<Const>> {
     let op = func.op(op);
-    if !op.code.effects().pure || op.args.is_empty() || op.code.is_math() {
+    if !op.code.effects().pure || op.args.is_empty() || matches!(op.code, OpCode::Math(_)) {
         return None;
     }
     let Type::Scalar(result) = func.ty(op.results[0]) else { return None };

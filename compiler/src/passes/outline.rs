@@ -175,9 +175,7 @@ impl Outline<'_> {
             let cost = match &op.code {
                 OpCode::Const(_) | OpCode::Seed | OpCode::Dim { .. } => 0,
                 OpCode::Div | OpCode::Sqrt | OpCode::FloorDiv | OpCode::Rem => 8,
-                OpCode::Exp | OpCode::Log | OpCode::Sin | OpCode::Cos | OpCode::Tanh => 40,
-                OpCode::Pow => 100,
-                OpCode::Philox { .. } => 40,
+                OpCode::Math(_) | OpCode::Philox { .. } => 40,
                 OpCode::Alloc | OpCode::AllocUninit | OpCode::Free | OpCode::Call(_) | OpCode::Print(_) => {
                     100
                 }

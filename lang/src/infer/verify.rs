@@ -223,6 +223,13 @@ impl Verify<'_> {
                     MathFn::IsNan | MathFn::IsInf | MathFn::IsFinite | MathFn::Bits | MathFn::FromBits => {
                         false
                     }
+                    MathFn::Prelude(function) => {
+                        let float = args.first().and_then(|arg| arg.ty.as_scalar()).unwrap_or(Scalar::Bool);
+                        let (params, result) = function.signature(float);
+                        let params: Vec<Type> = params.into_iter().map(Type::Scalar).collect();
+                        let same = args.iter().map(|arg| &arg.ty).eq(&params);
+                        !float.is_float() || !same || *ty != Type::Scalar(result)
+                    }
                     _ => args.iter().any(|arg| arg.ty != *ty),
                 };
                 if differs {

@@ -141,12 +141,7 @@ impl<'a> Emitter<'a> {
             | OpCode::Rem
             | OpCode::Sqrt
             | OpCode::MulHi
-            | OpCode::Exp
-            | OpCode::Log
-            | OpCode::Sin
-            | OpCode::Cos
-            | OpCode::Tanh
-            | OpCode::Pow
+            | OpCode::Math(_)
             | OpCode::Philox { .. }
             | OpCode::Splat
             | OpCode::Iota

@@ -357,12 +357,7 @@ impl<'a> Emitter<'a> {
             OpCode::Print(site) => self.print(op, *site),
             OpCode::RunLoop { number } => self.run_loop(op, *number),
             // Bodies from the prelude stand here by now.
-            OpCode::Exp
-            | OpCode::Log
-            | OpCode::Sin
-            | OpCode::Cos
-            | OpCode::Tanh
-            | OpCode::Pow
+            OpCode::Math(_)
             // Lanes.
             | OpCode::Splat
             | OpCode::Iota

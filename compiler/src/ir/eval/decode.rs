@@ -5,6 +5,7 @@
 
 use super::scalar::{Function, conversion, function, reduce_function};
 use crate::ir::{ForData, Func, FuncId, Op, OpCode, Program, RegionId, Terminator, Type, Value, const_bits};
+use kiln_lang::math;
 use kiln_lang::types::Scalar;
 
 /// A program, and the bodies of the math functions that it uses behind its own functions.
@@ -110,7 +111,7 @@ pub enum Fill {
 }
 
 /// Gives the body of a math op.
-pub type MathBody = dyn Fn(&OpCode, Scalar) -> &'static Func + Sync;
+pub type MathBody = dyn Fn(math::Function, Scalar) -> &'static Func + Sync;
 
 /// Decodes all functions, and the math functions that they use.
 pub fn decode<'p>(program: &'p Program, math: &MathBody) -> Result<Code<'p>, String> {
@@ -132,7 +133,7 @@ pub fn decode<'p>(program: &'p Program, math: &MathBody) -> Result<Code<'p>, Str
 struct Decoder<'p, 'm> {
     program: &'p Program,
     math: &'m MathBody,
-    bodies: Vec<(OpCode, Scalar, &'static Func)>,
+    bodies: Vec<(math::Function, Scalar, &'static Func)>,
 }
 
 impl<'p> Decoder<'p, '_> {
@@ -188,9 +189,7 @@ impl<'p> Decoder<'p, '_> {
                 Kind::Apply { function: |a, _, _| a, args: [at, 0, 0], strides: [0; 3] }
             }
             OpCode::Convert => apply(conversion(scalar, func.ty(op.results[0]).scalar())),
-            OpCode::Exp | OpCode::Log | OpCode::Sin | OpCode::Cos | OpCode::Tanh | OpCode::Pow => {
-                Kind::Math(self.math(&op.code, scalar))
-            }
+            OpCode::Math(function) => Kind::Math(self.math(*function, func.ty(op.args[0]).scalar())),
             OpCode::Iota => Kind::Iota(function(&OpCode::Add, scalar).ok_or_else(wrong)?),
             OpCode::Any => Kind::Any,
             OpCode::All => Kind::All,
@@ -264,10 +263,10 @@ impl<'p> Decoder<'p, '_> {
     }
 
     /// The number of a math function's body.
-    fn math(&mut self, code: &OpCode, scalar: Scalar) -> usize {
-        let known = self.bodies.iter().position(|(other, of, _)| other == code && *of == scalar);
+    fn math(&mut self, function: math::Function, scalar: Scalar) -> usize {
+        let known = self.bodies.iter().position(|(other, of, _)| *other == function && *of == scalar);
         let position = known.unwrap_or_else(|| {
-            self.bodies.push((code.clone(), scalar, (self.math)(code, scalar)));
+            self.bodies.push((function, scalar, (self.math)(function, scalar)));
             self.bodies.len() - 1
         });
         self.program.funcs.len() + position

@@ -163,12 +163,7 @@ pub fn function(code: &OpCode, scalar: Scalar) -> Option<Function> {
         OpCode::Const(_)
         | OpCode::Seed
         | OpCode::Convert
-        | OpCode::Exp
-        | OpCode::Log
-        | OpCode::Sin
-        | OpCode::Cos
-        | OpCode::Tanh
-        | OpCode::Pow
+        | OpCode::Math(_)
         | OpCode::Philox { .. }
         | OpCode::Iota
         | OpCode::Any

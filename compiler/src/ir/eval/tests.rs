@@ -3,17 +3,18 @@
 use super::*;
 use crate::ir::{Func, FuncId, parse, print_func};
 use kiln_abi::ReduceOp;
+use kiln_lang::math;
 use std::sync::OnceLock;
 
 /// A stand-in for the prelude that plain Rust can mirror: `f(x) = x*x + 1`, `pow(x, y) = x*y + 1`, rounded once.
-fn stand_in(code: &OpCode, scalar: Scalar) -> &'static Func {
+fn stand_in(function: math::Function, scalar: Scalar) -> &'static Func {
     static BODIES: OnceLock<Vec<Func>> = OnceLock::new();
     let bodies = BODIES.get_or_init(|| {
         let one = |ty: &str| format!("func @one(%x: {ty}) -> {ty} {{ %c = const 1.0 : {ty} %r = fma %x, %x, %c : {ty} return %r }}");
         let two = |ty: &str| format!("func @two(%x: {ty}, %y: {ty}) -> {ty} {{ %c = const 1.0 : {ty} %r = fma %x, %y, %c : {ty} return %r }}");
         [one("f64"), two("f64"), one("f32"), two("f32")].iter().map(|text| parse(text).unwrap().funcs.remove(0)).collect()
     });
-    &bodies[usize::from(*code == OpCode::Pow) + 2 * usize::from(scalar == Scalar::F32)]
+    &bodies[usize::from(function == math::Function::Pow) + 2 * usize::from(scalar == Scalar::F32)]
 }
 
 fn eval_text(text: &str, args: Vec<Arg>, options: &EvalOptions) -> Result<Outcome, EvalError> {
@@ -64,7 +65,7 @@ fn one_op(name: &str, args: &[Const], result: Scalar) -> Const {
     let [Arg::Scalar(scalar), Arg::Scalar(lane)] = outcome.results[..] else { panic!("two scalars") };
     assert!(same_bits(const_bits(scalar), const_bits(lane), result), "{name} {args:?}");
     let code = OpCode::plain(name).unwrap();
-    if !code.is_math() {
+    if !matches!(code, OpCode::Math(_)) {
         let folded = fold(&code, args, result).unwrap()[0];
         assert!(same_bits(const_bits(scalar), const_bits(folded), result), "{name} {args:?}");
     }
