@@ -418,7 +418,7 @@ impl<H: Hasher> std::fmt::Write for HashText<'_, H> {
 /// Slots of a value in an environment.
 fn slots_of(ty: &Type) -> usize {
     match ty {
-        Type::Unit | Type::Stream => 0,
+        Type::Unit | Type::Stream(_) => 0,
         Type::Scalar(_) => 1,
         Type::Array { rank, .. } => array_slots(*rank as usize),
         Type::Tuple(items) => items.iter().map(slots_of).sum(),
@@ -672,7 +672,7 @@ fn check_overlap(args: &[Arg<'_>]) -> Result<(), Error> {
 /// Reads a result; returns it and the number of slots it took.
 fn read_value(ty: &Type, slots: &[u64], buffers: &mut Owned) -> Result<(Value, usize), Error> {
     Ok(match ty {
-        Type::Unit | Type::Stream => (Value::Unit, 0),
+        Type::Unit | Type::Stream(_) => (Value::Unit, 0),
         Type::Scalar(scalar) => (Value::from_bits(*scalar, slots[0]), 1),
         Type::Array { elem, rank, .. } => {
             let rank = *rank as usize;

@@ -83,7 +83,7 @@ impl Oracle {
 /// IR parameters that a type takes.
 fn flat_len(ty: &Type) -> usize {
     match ty {
-        Type::Unit | Type::Stream => 0,
+        Type::Unit | Type::Stream(_) => 0,
         Type::Scalar(_) | Type::Array { .. } => 1,
         Type::Tuple(items) => items.iter().map(flat_len).sum(),
     }
@@ -135,7 +135,7 @@ fn output(
 ) -> Result<Value, Error> {
     let missing = || Error::Internal("the oracle gave too few results".to_string());
     Ok(match ty {
-        Type::Unit | Type::Stream => Value::Unit,
+        Type::Unit | Type::Stream(_) => Value::Unit,
         Type::Tuple(items) => {
             Value::Tuple(items.iter().map(|item| output(item, results, memory)).collect::<Result<_, _>>()?)
         }

@@ -38,6 +38,7 @@ int main(int count, char **arguments) {
         fprintf(stderr, "usage: testu01 small|crush|big\n");
         return 2;
     }
+    setvbuf(stdout, NULL, _IOLBF, 0);
     unif01_Gen *generator = unif01_CreateExternGenBits("standard input", word);
     if (strcmp(arguments[1], "small") == 0) {
         bbattery_SmallCrush(generator);

@@ -5,7 +5,7 @@
 //! Holds: a user's function of the same name wins over a builtin; names of types and constants are not in this table.
 
 use crate::math;
-use crate::tree::{MathFn, ReduceKind};
+use crate::tree::{MathFn, ReduceKind, Variate};
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
@@ -55,8 +55,8 @@ pub enum Kind {
     Arange,
     /// A fresh array of equally spaced numbers, by count.
     Linspace,
-    /// A uniform random number.
-    Rand,
+    /// A random float.
+    Draw(Variate),
     /// A random integer.
     RandInt,
     /// An explicit random stream.
@@ -134,7 +134,24 @@ const BUILTINS: &[Builtin] = &[
         "linspace(lo, hi, n), linspace(f32, lo, hi, n)",
         "n numbers from lo to hi, both ends included",
     ),
-    other("rand", Kind::Rand, "rand(), rand(f32), rand(s), rand(s, f32)", "a uniform number between 0 and 1"),
+    other(
+        "rand",
+        Kind::Draw(Variate::Uniform),
+        "rand(), rand(f32), rand(s), rand(s, f32)",
+        "a uniform number between 0 and 1",
+    ),
+    other(
+        "randn",
+        Kind::Draw(Variate::Normal),
+        "randn(), randn(f32), randn(s), randn(s, f32)",
+        "a normal number: mean 0, variance 1",
+    ),
+    other(
+        "rand_exp",
+        Kind::Draw(Variate::Exponential),
+        "rand_exp(), rand_exp(f32), rand_exp(s), rand_exp(s, f32)",
+        "an exponential number: mean 1",
+    ),
     other(
         "rand_int",
         Kind::RandInt,
@@ -196,8 +213,6 @@ pub fn later(name: &str) -> Option<&'static str> {
         ("erfc", "a polynomial in a function of your own"),
         ("gamma", "a series in a function of your own"),
         ("lgamma", "a series in a function of your own"),
-        ("randn", "`sqrt(-2 * log(rand())) * cos(2 * pi * rand())`"),
-        ("rand_exp", "`-log(rand())`"),
         ("estimate", "two sums: `var s = 0.0`, `var q = 0.0`, and in the loop `s += x` and `q += x*x`"),
         ("dot", "`sum(a[i] * b[i] for i in 0..len(a))`"),
         ("norm", "`sqrt(sum(x[i] * x[i] for i in 0..len(x)))`"),

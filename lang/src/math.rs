@@ -13,6 +13,7 @@ pub const PRELUDE: &str = concat!(
     include_str!("prelude/exp.kiln"),
     include_str!("prelude/log.kiln"),
     include_str!("prelude/trig.kiln"),
+    include_str!("prelude/half_turns.kiln"),
     include_str!("prelude/pow.kiln"),
 );
 
@@ -96,6 +97,10 @@ functions! {
         "the sine of x radians", "sin(1.0)" => "0.8414709848078965";
     Cos "cos" Call "cos(x)" Float ["x"] within(1, 1),
         "the cosine of x radians", "cos(1.0)" => "0.5403023058681398";
+    Sinpi "sinpi" Call "sinpi(x)" Float ["x"] within(1, 1),
+        "the sine of x half turns, sin(πx)", "sinpi(0.25)" => "0.7071067811865476";
+    Cospi "cospi" Call "cospi(x)" Float ["x"] within(1, 1),
+        "the cosine of x half turns, cos(πx)", "cospi(0.25)" => "0.7071067811865476";
     Tanh "tanh" Call "tanh(x)" Float ["x"] within(2, 2),
         "the hyperbolic tangent", "tanh(1.0)" => "0.7615941559557649";
     Pow "pow" Operator "x ** y" Float ["x", "y"] within(2, 2),

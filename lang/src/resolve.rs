@@ -11,7 +11,7 @@ use crate::diag::Diagnostic;
 use crate::habits;
 use crate::span::{SourceId, Span};
 use crate::spell;
-use crate::types::{MAX_RANK, Scalar};
+use crate::types::{Generator, MAX_RANK, Scalar};
 use crate::visit::{self, Node};
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
@@ -67,6 +67,8 @@ pub(crate) struct Func {
     /// Draws from its caller's stream, itself or through calls.
     pub draws: bool,
     pub fast: bool,
+    /// `@rng(…)`
+    pub generator: Option<Generator>,
 }
 
 #[derive(Clone, Debug)]
@@ -182,10 +184,19 @@ pub fn resolve_entry(
         .zip(facts)
         .map(|(ast, fact)| {
             let fast = ast.annotations.iter().any(|annotation| annotation.name.text == "fast");
-            Func { ast, draws: fact.draws, fast }
+            let generator = ast.annotations.iter().find_map(generator);
+            Func { ast, draws: fact.draws, fast, generator }
         })
         .collect();
     Ok(Checked { source, funcs, by_name, consts, stmts, steps, last_touch })
+}
+
+/// What `@rng(…)` names.
+pub(crate) fn generator(annotation: &ast::Annotation) -> Option<Generator> {
+    match (annotation.name.text.as_str(), annotation.args.as_slice()) {
+        ("rng", [ast::Expr { kind: ast::ExprKind::Name(name), .. }]) => Generator::from_name(name),
+        _ => None,
+    }
 }
 
 fn function_table(funcs: &[ast::Func], found: &mut Vec<Diagnostic>) -> HashMap<String, usize> {
@@ -548,6 +559,7 @@ impl<'a, 'n> Body<'a, 'n> {
         for annotation in &func.annotations {
             match annotation.name.text.as_str() {
                 "fast" => self.no_arguments(annotation),
+                "rng" => self.names_generator(annotation),
                 "vectorize" => self.report(
                     Diagnostic::error(
                         "functions over whole arrays are not there yet",
@@ -1299,6 +1311,10 @@ impl<'a, 'n> Body<'a, 'n> {
                 "parallel" => marks.parallel = true,
                 "vectorize" => marks.vectorize = true,
                 "fast" => {}
+                "rng" => {
+                    self.names_generator(annotation);
+                    continue;
+                }
                 "unique" => {
                     match annotation.args.as_slice() {
                         [ast::Expr { kind: ast::ExprKind::Name(array), span }] => self.name(array, *span),
@@ -1345,25 +1361,34 @@ impl<'a, 'n> Body<'a, 'n> {
         }
     }
 
+    fn names_generator(&mut self, annotation: &'a ast::Annotation) {
+        if generator(annotation).is_none() {
+            let diagnostic =
+                Diagnostic::error("`@rng` names a random generator", annotation.span, "not the name of one");
+            self.report(diagnostic.help(
+                "write `@rng(ars)` for ARS-7, or `@rng(philox)` for Philox4x32-10, which is the default",
+            ));
+        }
+    }
+
     fn unknown_annotation(&mut self, annotation: &'a ast::Annotation) {
         let name = annotation.name.text.as_str();
         let unknown =
             Diagnostic::error(format!("there is no annotation `@{name}`"), annotation.span, "not known");
         let diagnostic = match name {
-            "rng" => {
-                Diagnostic::error("`@rng` is not there yet", annotation.span, "another random generator")
-                    .help("remove it; `rand()` uses Philox4x32-10")
-            }
             "jit" | "njit" | "compile" | "cuda" | "kernel" => {
                 unknown.help("remove it: every function is compiled")
             }
             "simd" | "vectorise" | "vector" => unknown.help("write `@vectorize`"),
             "prange" | "threads" | "omp" | "parfor" => unknown.help("write `@parallel`"),
             "fastmath" => unknown.help("write `@fast`"),
-            _ => match habits::nearest(name, ["parallel", "vectorize", "fast", "unique"].into_iter()) {
-                Some(near) => unknown.help(format!("did you mean `@{near}`?")),
-                None => unknown.help("there are `@parallel`, `@vectorize`, `@fast` and `@unique(p)`"),
-            },
+            _ => {
+                match habits::nearest(name, ["parallel", "vectorize", "fast", "unique", "rng"].into_iter()) {
+                    Some(near) => unknown.help(format!("did you mean `@{near}`?")),
+                    None => unknown
+                        .help("there are `@parallel`, `@vectorize`, `@fast`, `@unique(p)` and `@rng(ars)`"),
+                }
+            }
         };
         self.report(diagnostic);
     }
@@ -1381,6 +1406,14 @@ impl<'a, 'n> Body<'a, 'n> {
                         "none follows",
                     )
                     .help("write `@fast { … }`"),
+                ),
+                "rng" => self.report(
+                    Diagnostic::error(
+                        "`@rng` stands before a `for` loop or a function",
+                        annotation.span,
+                        "neither follows",
+                    )
+                    .help("move it to the loop that draws, or to the function"),
                 ),
                 "parallel" | "vectorize" | "unique" => {
                     let name = &annotation.name.text;
@@ -1835,7 +1868,7 @@ impl<'a, 'n> Body<'a, 'n> {
                 );
                 return self.report(diagnostic.help(help));
             }
-            Kind::Rand => {
+            Kind::Draw(_) => {
                 let streams =
                     args.iter().filter(|arg| !matches!(&arg.kind, Name(text) if self.is_type(text))).count();
                 self.facts.draws |= streams == 0;
@@ -1883,7 +1916,7 @@ impl<'a, 'n> Body<'a, 'n> {
                                 | Kind::Full
                                 | Kind::Arange
                                 | Kind::Linspace
-                                | Kind::Rand
+                                | Kind::Draw(_)
                         ) => {}
                 _ => self.expr(arg),
             }

@@ -11,7 +11,7 @@ use crate::infer::{Body, Key, ScriptBody, Specs};
 use crate::resolve::{Checked, file_call};
 use crate::span::Span;
 use crate::tree::{Program, StreamMode};
-use crate::types::Type;
+use crate::types::{Generator, Type};
 use crate::visit::{self, Node};
 use std::collections::{HashMap, HashSet};
 
@@ -290,7 +290,10 @@ fn specs<'a>(checked: &'a Checked, body: ScriptBody<'a>, presets: Presets) -> Sp
     let params = body.vars.iter().map(|var| var.ty.clone()).collect();
     let mut specs = Specs::new(checked);
     specs.script = Some(body);
-    specs.add(Key { body: Body::Script, params, mode: StreamMode::Root }, None);
+    specs.add(
+        Key { body: Body::Script, params, mode: StreamMode::Root, generator: Generator::default() },
+        None,
+    );
     specs.preset(presets);
     specs
 }

@@ -7,7 +7,7 @@
 
 use crate::math::Function;
 use crate::span::Span;
-use crate::types::{Scalar, Type};
+use crate::types::{Generator, Scalar, Type};
 
 pub use crate::ast::{BinaryOp, CompareOp, UnaryOp};
 
@@ -54,6 +54,8 @@ pub struct Func {
     pub body: Vec<Stmt>,
     /// Does it draw, and from what?
     pub stream: StreamMode,
+    /// What makes the blocks of the current stream in its body; what `@rng(…)` before the function says, else its caller's.
+    pub generator: Generator,
     /// `@fast` on the function.
     pub fast: bool,
     /// The name in the source.
@@ -270,6 +272,8 @@ pub struct LoopAnnotations {
     pub vectorize: bool,
     /// `@fast`
     pub fast: bool,
+    /// `@rng(…)`: what makes the blocks of the current stream inside.
+    pub generator: Option<Generator>,
     /// `@unique(p)`: rank-1 integer arrays, with the places of the annotations.
     pub unique: Vec<(LocalId, Span)>,
 }
@@ -372,8 +376,8 @@ pub enum ExprKind {
     Copy(Box<Expr>),
     /// A reduction of a generator.
     Reduce(Box<Reduce>),
-    /// `rand()`: a uniform of the expression's type, from the current stream or an explicit one.
-    Rand(Option<LocalId>),
+    /// `rand()`, `randn()`, `rand_exp()`: a float of the expression's type, from the current stream or an explicit one.
+    Draw(Variate, Option<LocalId>),
     /// `rand_int(lo, hi)`, i64.
     RandInt {
         /// Explicit stream, if any.
@@ -383,8 +387,30 @@ pub enum ExprKind {
         /// End.
         hi: Box<Expr>,
     },
-    /// `rng(a)`, `rng(a, b)`: i64 arguments; a [`Type::Stream`].
+    /// `rng(a)`, `rng(a, b)`: i64 arguments; a [`Type::Stream`], whose generator makes its key and its blocks.
     Rng(Vec<Expr>),
+}
+
+/// What a draw gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Variate {
+    /// `rand()`: uniform in (0, 1).
+    Uniform,
+    /// `randn()`: normal, mean 0, variance 1.
+    Normal,
+    /// `rand_exp()`: exponential, mean 1.
+    Exponential,
+}
+
+impl Variate {
+    /// As called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Variate::Uniform => "rand",
+            Variate::Normal => "randn",
+            Variate::Exponential => "rand_exp",
+        }
+    }
 }
 
 /// Statements, then a value.

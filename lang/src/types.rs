@@ -123,8 +123,33 @@ pub enum Type {
     },
     /// A few values together; elements may be scalars, arrays, tuples, streams.
     Tuple(Vec<Type>),
-    /// A random stream, from `rng(…)`.
-    Stream,
+    /// A random stream, from `rng(…)`, and what makes its blocks.
+    Stream(Generator),
+}
+
+/// Where random bits come from: a function of a stream's key and counter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Generator {
+    /// Philox4x32-10.
+    #[default]
+    Philox,
+    /// ARS-7: `@rng(ars)`.
+    Ars,
+}
+
+impl Generator {
+    /// As written in `@rng(…)` and in the IR.
+    pub fn name(self) -> &'static str {
+        match self {
+            Generator::Philox => "philox",
+            Generator::Ars => "ars",
+        }
+    }
+
+    /// The generator of that name.
+    pub fn from_name(name: &str) -> Option<Generator> {
+        [Generator::Philox, Generator::Ars].into_iter().find(|generator| generator.name() == name)
+    }
 }
 
 /// The highest rank of an array.
@@ -169,7 +194,7 @@ impl fmt::Display for Type {
                 }
                 f.write_str(")")
             }
-            Type::Stream => f.write_str("rng"),
+            Type::Stream(_) => f.write_str("rng"),
         }
     }
 }

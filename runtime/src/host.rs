@@ -10,6 +10,7 @@ use crate::block::Contents;
 use crate::call::{PrintType, PrintValue, Sink, Task};
 use crate::number::{Element, with_type};
 use crate::order;
+use crate::random;
 use crate::schedule;
 use kiln_abi::{Ctx, HOST_FNS, HostFn, JOIN_SLOTS, LANES, STATUS_OK, ScalarKind, array_slots};
 use std::mem::offset_of;
@@ -41,6 +42,7 @@ static TABLE: [Address; HOST_FNS] = {
     table[HostFn::Trunc32 as usize] = Address(trunc32 as *const ());
     table[HostFn::Nearest32 as usize] = Address(nearest32 as *const ());
     table[HostFn::Unique as usize] = Address(unique as *const ());
+    table[HostFn::Ars as usize] = Address(ars as *const ());
     table
 };
 
@@ -231,6 +233,15 @@ const UNIQUE_STEP: usize = 1 << 16;
 
 /// Where a value repeats: (its ordinal, the earlier ordinal).
 type Repeat = (usize, usize);
+
+/// # Safety
+/// See [`HostFn::Ars`]; `out` has two slots.
+unsafe extern "C" fn ars(key: u64, index: u64, block: u64, out: *mut u64) {
+    // Nothing in it can panic.
+    let words = random::ars_block(key, index, block);
+    // SAFETY: by the contract.
+    unsafe { out.cast::<[u64; 2]>().write(words) }
+}
 
 /// # Safety
 /// See [`HostFn::Unique`]; `out` has two slots.

@@ -279,7 +279,7 @@ fn touches(
         | OpCode::Convert
         | OpCode::Bitcast
         | OpCode::Math(_)
-        | OpCode::Philox { .. }
+        | OpCode::Draw { .. }
         | OpCode::Splat
         | OpCode::Iota
         | OpCode::Extract { .. }

@@ -266,7 +266,7 @@ impl Iteration<'_, '_> {
             | OpCode::Call(_)
             | OpCode::RunLoop { .. }
             | OpCode::Seed
-            | OpCode::Philox { .. }
+            | OpCode::Draw { .. }
             | OpCode::MulHi
             | OpCode::Bitcast => self.given(value),
             OpCode::Div

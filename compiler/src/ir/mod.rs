@@ -25,7 +25,7 @@ use kiln_abi::ReduceOp;
 use kiln_lang::math::Function;
 use kiln_lang::span::Span;
 use kiln_lang::tree::Const;
-use kiln_lang::types::{Layout, Scalar};
+use kiln_lang::types::{Generator, Layout, Scalar};
 use std::sync::Arc;
 
 macro_rules! index {
@@ -461,8 +461,10 @@ pub enum OpCode {
     /// A function of mathematics with a body in the prelude: a single op until `expand`. Written by its name.
     Math(Function),
 
-    /// `key, index, block (u64) -> u64, u64`: Philox4x32-10 block of a kind (0..4), as X0, X1 (SEMANTICS section 6).
-    Philox {
+    /// `key, index, block (u64) -> u64, u64`: block of a kind (0..4) by a generator, as X0, X1 (SEMANTICS section 6). In text `philox 0` or `ars 0`.
+    Draw {
+        /// Philox4x32-10 or ARS-7.
+        generator: Generator,
         /// 0 uniforms, 1 normals, 2 child keys, 3 explicit streams.
         kind: u8,
     },

@@ -10,7 +10,7 @@ use super::{Reduction, RegionId, SiteId, Terminator, Type, Value};
 use kiln_abi::{ArrayReduction, LoopInfo, ReduceOp, ScalarReduction};
 use kiln_lang::span::{SourceId, Span};
 use kiln_lang::tree::Const;
-use kiln_lang::types::{Layout, Scalar};
+use kiln_lang::types::{Generator, Layout, Scalar};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -405,7 +405,8 @@ impl Parser {
             "for" => return self.for_header(),
             "check" => return self.check(),
             "print" => return self.print(),
-            "philox" => OpCode::Philox { kind: self.integer()? },
+            "philox" => OpCode::Draw { generator: Generator::Philox, kind: self.integer()? },
+            "ars" => OpCode::Draw { generator: Generator::Ars, kind: self.integer()? },
             "extract" => OpCode::Extract { lane: self.integer()? },
             "dim" => OpCode::Dim { axis: self.integer()? },
             "update" => OpCode::Update(self.reduce_op()?),

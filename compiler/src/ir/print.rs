@@ -214,7 +214,7 @@ impl<'p> Printer<'p> {
                 let _ = write!(self.out, " {}", ConstText(*constant));
                 self.operands(args);
             }
-            OpCode::Philox { kind: number }
+            OpCode::Draw { kind: number, .. }
             | OpCode::Extract { lane: number }
             | OpCode::Dim { axis: number } => {
                 let _ = write!(self.out, " {number}");

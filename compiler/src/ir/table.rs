@@ -6,6 +6,7 @@
 use kiln_lang::math::Function;
 
 use super::{Func, OpCode, OpId, RegionData, Terminator};
+use kiln_lang::types::Generator;
 
 /// What an op may do beside computing its results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,7 +112,7 @@ pub enum Rule {
     /// `T -> U` of as many lanes and bits; no bool, no mask.
     Bitcast,
     /// `u64, u64, u64 -> u64, u64`, or lanes.
-    Philox,
+    Draw,
     /// `scalar -> lanes`
     Splat,
     /// `int -> lanes`
@@ -252,7 +253,8 @@ ops! {
     data {
         Math (_) "math" Rule::Math, PURE;
         Const (_) "const" Rule::Const, PURE;
-        Philox { .. } "philox" Rule::Philox, DRAW;
+        Draw { generator: Generator::Philox, .. } "philox" Rule::Draw, DRAW;
+        Draw { generator: Generator::Ars, .. } "ars" Rule::Draw, DRAW;
         Extract { .. } "extract" Rule::Extract, PURE;
         Dim { .. } "dim" Rule::Dim, PURE;
         Update (_) "update" Rule::Update, UPDATE;

@@ -419,10 +419,10 @@ impl<'p> Verifier<'p> {
                 expect_that(to != Scalar::Bool && to.bits() == from.scalar().bits(), "the widths are equal")?;
                 vec![from.with_scalar(to)]
             }
-            Rule::Philox => {
+            Rule::Draw => {
                 let ty = expect_same(args, 3, Class::Ints)?;
                 expect_that(ty.scalar() == Scalar::U64, "its operands are u64")?;
-                expect_that(matches!(op.code, OpCode::Philox { kind: 0..=3 }), "kinds are 0 to 3")?;
+                expect_that(matches!(op.code, OpCode::Draw { kind: 0..=3, .. }), "kinds are 0 to 3")?;
                 vec![ty, ty]
             }
             Rule::Splat | Rule::Iota => {

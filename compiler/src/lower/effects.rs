@@ -7,22 +7,28 @@
 use kiln_lang::span::Span;
 use kiln_lang::tree::{
     Alloc, BlockExpr, Expr, ExprKind, For, Func, Index, LocalId, Place, PrintPart, Program, Reduce,
-    ReduceKind, Stmt, StmtKind, StreamMode, UpdateOp, UpdateValue,
+    ReduceKind, Stmt, StmtKind, StreamMode, UpdateOp, UpdateValue, Variate,
 };
 use std::collections::HashMap;
 use std::ops::Range;
 
+/// Which counter of a stream moves on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counter {
+    Uniforms,
+    Normals,
+    Children,
+    /// Any of them: a call of a function that draws.
+    All,
+}
+
 /// What is assigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
-    /// A local; for [`How::Draw`], its counter of uniforms.
+    /// A local; for [`How::Draw`], one of its counters.
     Local(LocalId),
-    /// The counter of uniforms of the implicit stream at that level (0 = the function's).
-    Uniforms(usize),
-    /// The counter of children.
-    Children(usize),
-    /// All three counters: a call of a function that draws.
-    Counters(usize),
+    /// A counter of the implicit stream at that level (0 = the function's).
+    Stream(usize, Counter),
 }
 
 /// How it is assigned.
@@ -35,7 +41,7 @@ pub(super) enum How {
     /// `a, b = b, a` on arrays.
     Swap,
     /// A draw from an explicit stream.
-    Draw,
+    Draw(Counter),
     /// A counter of an implicit stream moves on.
     Count,
 }
@@ -234,7 +240,7 @@ impl Walk<'_> {
         if !opens {
             return body(self);
         }
-        self.write(Target::Children(self.level), How::Count, span);
+        self.write(Target::Stream(self.level, Counter::Children), How::Count, span);
         let root = std::mem::replace(&mut self.root, false);
         self.level += 1;
         body(self);
@@ -300,7 +306,7 @@ impl Walk<'_> {
             ExprKind::Call(callee, operands) => {
                 self.exprs(operands);
                 if self.program.funcs[callee.0 as usize].stream != StreamMode::None {
-                    self.write(Target::Counters(self.level), How::Count, expr.span);
+                    self.write(Target::Stream(self.level, Counter::All), How::Count, expr.span);
                 }
             }
             ExprKind::Index(array, indices) => {
@@ -325,11 +331,11 @@ impl Walk<'_> {
                 }
             },
             ExprKind::Reduce(reduce) => self.reduce(reduce, expr.span),
-            ExprKind::Rand(stream) => self.draw(*stream, expr.span),
+            ExprKind::Draw(variate, stream) => self.draw(*stream, counter_of(*variate), expr.span),
             ExprKind::RandInt { stream, lo, hi } => {
                 self.expr(lo);
                 self.expr(hi);
-                self.draw(*stream, expr.span);
+                self.draw(*stream, Counter::Uniforms, expr.span);
             }
         }
     }
@@ -338,11 +344,19 @@ impl Walk<'_> {
         self.found.reads.push(Read { local, span, at });
     }
 
-    fn draw(&mut self, stream: Option<LocalId>, span: Span) {
+    fn draw(&mut self, stream: Option<LocalId>, counter: Counter, span: Span) {
         match stream {
-            Some(local) => self.write(Target::Local(local), How::Draw, span),
-            None => self.write(Target::Uniforms(self.level), How::Count, span),
+            Some(local) => self.write(Target::Local(local), How::Draw(counter), span),
+            None => self.write(Target::Stream(self.level, counter), How::Count, span),
         }
+    }
+}
+
+/// The counter that a draw moves on.
+pub(super) fn counter_of(variate: Variate) -> Counter {
+    match variate {
+        Variate::Uniform | Variate::Exponential => Counter::Uniforms,
+        Variate::Normal => Counter::Normals,
     }
 }
 

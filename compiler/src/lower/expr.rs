@@ -11,7 +11,7 @@ use kiln_lang::span::Span;
 use kiln_lang::tree::{
     BinaryOp, BlockExpr, CompareOp, Const, Expr, ExprKind, FuncId, MathFn, StreamMode, UnaryOp,
 };
-use kiln_lang::types::{Scalar, Type};
+use kiln_lang::types::{Generator, Scalar, Type};
 
 /// Ops that may be computed in vain rather than branch around them.
 pub(super) const CHEAP: u32 = 6;
@@ -28,7 +28,7 @@ impl Lower<'_> {
             ExprKind::Call(callee, operands) => self.call(*callee, operands, expr.span),
             ExprKind::If(cond, then, otherwise) => self.if_expr(expr, cond, then, otherwise),
             ExprKind::Block(block) => self.block_expr(block, &expr.ty, expr.span),
-            ExprKind::Rng(operands) => self.rng(operands, expr.span),
+            ExprKind::Rng(operands) => self.rng(operands, generator_of(&expr.ty), expr.span),
             ExprKind::Const(_)
             | ExprKind::Unary(..)
             | ExprKind::Binary(..)
@@ -44,7 +44,7 @@ impl Lower<'_> {
             | ExprKind::Alloc(_)
             | ExprKind::Copy(_)
             | ExprKind::Reduce(_)
-            | ExprKind::Rand(_)
+            | ExprKind::Draw(..)
             | ExprKind::RandInt { .. } => vec![self.value(expr)],
         }
     }
@@ -97,7 +97,7 @@ impl Lower<'_> {
             ExprKind::Alloc(alloc) => self.alloc(alloc, &expr.ty, span),
             ExprKind::Copy(source) => self.copy(source, span),
             ExprKind::Reduce(reduce) => self.reduce(reduce, ty, span),
-            ExprKind::Rand(stream) => self.rand(*stream, ty, span),
+            ExprKind::Draw(variate, stream) => self.draw(*variate, *stream, ty, span),
             ExprKind::RandInt { stream, lo, hi } => self.rand_int(*stream, lo, hi, span),
             ExprKind::Tuple(_)
             | ExprKind::TupleGet(..)
@@ -494,6 +494,16 @@ fn scalar_of(ty: &Type) -> Scalar {
     ty.as_scalar().unwrap_or(Scalar::I64)
 }
 
+/// What makes the blocks of a stream of that type.
+pub(super) fn generator_of(stream: &Type) -> Generator {
+    match stream {
+        Type::Stream(generator) => *generator,
+        Type::Unit | Type::Scalar(_) | Type::Array { .. } | Type::Tuple(_) => {
+            unreachable!("infer lets only streams be drawn from")
+        }
+    }
+}
+
 /// The value of a block that is nothing but a cheap scalar.
 fn cheap_value(block: &BlockExpr) -> Option<&Expr> {
     let value = block.value.as_ref().filter(|_| block.stmts.is_empty())?;
@@ -566,7 +576,7 @@ pub(super) fn cost(expr: &Expr, most: u32) -> Option<u32> {
         | ExprKind::Alloc(_)
         | ExprKind::Copy(_)
         | ExprKind::Reduce(_)
-        | ExprKind::Rand(_)
+        | ExprKind::Draw(..)
         | ExprKind::RandInt { .. }
         | ExprKind::Rng(_) => None,
     }

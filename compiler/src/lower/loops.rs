@@ -185,7 +185,10 @@ impl Lower<'_> {
                 let ordinal = lower.linear(&iteration, span);
                 lower.enter_iteration(key, ordinal, span);
             }
+            let generator = lower.generator;
+            lower.generator = header.annotations.generator.unwrap_or(generator);
             let next = body(lower, &iteration);
+            lower.generator = generator;
             if child.is_some() {
                 lower.leave_iteration();
             }
@@ -470,7 +473,7 @@ impl Lower<'_> {
                 How::Update(op) if scalar => {
                     reduce_op(op).map(|op| for_type(op, self.slots.types[slots.start].scalar()))
                 }
-                How::Update(_) | How::Set | How::Swap | How::Draw | How::Count => None,
+                How::Update(_) | How::Set | How::Swap | How::Draw(_) | How::Count => None,
             };
             let position = *positions.entry(local).or_insert_with(|| {
                 candidates.push(Candidate {
@@ -529,7 +532,7 @@ impl Lower<'_> {
                 .help("reductions are `+=`, `-=`, `*=`, `min=`, `max=`, `&=`, `|=`, `^=`")
                 .help(inside),
                 // Of arrays and streams, infer has refused it before.
-                (How::Set | How::Swap | How::Draw | How::Count, _) => Diagnostic::error(
+                (How::Set | How::Swap | How::Draw(_) | How::Count, _) => Diagnostic::error(
                     format!("`{name}` carries a value from one iteration of {how} {what} to the next"),
                     span,
                     "assigned here",

@@ -36,7 +36,7 @@ use kiln_abi::ReduceOp;
 use kiln_lang::diag::Diagnostic;
 use kiln_lang::span::Span;
 use kiln_lang::tree::{self, Dim, LocalId, LocalKind, StreamMode};
-use kiln_lang::types::{Layout, Type};
+use kiln_lang::types::{Generator, Layout, Type};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -112,6 +112,7 @@ fn lower_func(
         fast: func.fast,
         loops: Vec::new(),
         scopes: Vec::new(),
+        generator: func.generator,
         streams: Vec::new(),
         bounds: HashMap::new(),
         reported: HashSet::new(),
@@ -153,7 +154,7 @@ fn flatten(ty: &Type, out: &mut Vec<ir::Type>) {
             out.push(ir::Type::Array { elem: *elem, rank: *rank, layout: *layout });
         }
         Type::Tuple(items) => items.iter().for_each(|item| flatten(item, out)),
-        Type::Stream => out.extend([ir::Type::U64; streams::PARTS]),
+        Type::Stream(_) => out.extend([ir::Type::U64; streams::PARTS]),
     }
 }
 
@@ -229,6 +230,8 @@ struct Lower<'a> {
     loops: Vec<Loop>,
     /// Blocks and statements around this place, and the arrays that end with them.
     scopes: Vec<Vec<Owner>>,
+    /// What makes the blocks of the current stream.
+    generator: Generator,
     /// Implicit streams, the current one last.
     streams: Vec<streams::Stream>,
     /// What is known of loop ordinals: least and greatest value.

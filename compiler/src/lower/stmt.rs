@@ -521,6 +521,6 @@ fn add_pieces(pieces: &mut Vec<ir::PrintPart>, ty: &Type) {
             add_text(pieces, ")");
         }
         // Infer refuses to print streams; their five values would be these.
-        Type::Stream => pieces.extend(std::iter::repeat_n(ir::PrintPart::Value, super::streams::PARTS)),
+        Type::Stream(_) => pieces.extend(std::iter::repeat_n(ir::PrintPart::Value, super::streams::PARTS)),
     }
 }

@@ -1,26 +1,31 @@
 //! Random streams as values (SEMANTICS section 6).
 //!
-//! In: draws, calls and loops that draw. Out: `philox` ops and arithmetic on counters. Holds: the counters of the current implicit stream are
+//! In: draws, calls and loops that draw. Out: `philox` and `ars` ops and arithmetic on counters. Holds: the counters of the current implicit stream are
 //! slots of the environment (three per level), so that branches and loops carry them as they carry variables; an explicit stream is a local of five values.
 
-use super::effects::{How, Target, Write};
+use super::effects::{Counter, How, Target, Write};
+use super::expr::generator_of;
 use super::{Lower, Slot};
 use crate::ir::{self, CheckKind, OpCode};
+use kiln_lang::math::Function;
 use kiln_lang::span::Span;
-use kiln_lang::tree::{Const, Expr, Func, LocalId, StreamMode};
-use kiln_lang::types::Scalar;
+use kiln_lang::tree::{Const, Expr, Func, LocalId, StreamMode, Variate};
+use kiln_lang::types::{Generator, Scalar};
 
 /// Values of a stream: key, index, uniforms, normals, children.
 pub(super) const PARTS: usize = 5;
-/// Position of the counter of uniforms among them.
-const UNIFORMS: usize = 2;
+/// Position of the first counter among them.
+const FIRST_COUNTER: usize = 2;
 /// Counters of a stream.
 const COUNTERS: usize = 3;
-/// Position of the counter of children among the counters.
+/// Positions among the counters.
+const UNIFORMS: usize = 0;
+const NORMALS: usize = 1;
 const CHILDREN: usize = 2;
 
-/// Kinds of Philox blocks.
+/// Kinds of blocks.
 const KIND_UNIFORM: u8 = 0;
+const KIND_NORMAL: u8 = 1;
 const KIND_CHILD: u8 = 2;
 const KIND_EXPLICIT: u8 = 3;
 
@@ -64,7 +69,7 @@ impl Lower<'_> {
         let slot = self.counter_slot(CHILDREN);
         let children = self.counter(slot, span);
         let (key, index) = self.current_stream(span);
-        let (child, _) = self.philox(KIND_CHILD, key, index, children, span);
+        let (child, _) = self.words_of_block(self.generator, KIND_CHILD, [key, index, children], span);
         self.count_on(slot, children, span);
         child
     }
@@ -128,9 +133,57 @@ impl Lower<'_> {
         values
     }
 
-    /// `rand()`, in f64 or f32.
-    pub(super) fn rand(&mut self, stream: Option<LocalId>, ty: Scalar, span: Span) -> ir::Value {
-        let x = self.uniform(stream, span);
+    /// A random float of type `ty`.
+    pub(super) fn draw(
+        &mut self,
+        variate: Variate,
+        stream: Option<LocalId>,
+        ty: Scalar,
+        span: Span,
+    ) -> ir::Value {
+        match variate {
+            Variate::Uniform => {
+                let x = self.uniform(stream, span);
+                self.unit_interval(x, ty, span)
+            }
+            Variate::Normal => self.normal(stream, ty, span),
+            // -log(rand())
+            Variate::Exponential => {
+                let x = self.uniform(stream, span);
+                let u = self.unit_interval(x, ty, span);
+                let log = self.op(OpCode::Math(Function::Log), vec![u], ty, span);
+                self.op(OpCode::Neg, vec![log], ty, span)
+            }
+        }
+    }
+
+    /// Normal m uses block m // 2 of kind 1: u = U(X0), v = U(X1), r = sqrt(-2*log(u)); m even r*cos2pi(v), odd r*sin2pi(v). Two normals in a row are
+    /// written so that block, logarithm and root are equal ops, which are merged later.
+    fn normal(&mut self, stream: Option<LocalId>, ty: Scalar, span: Span) -> ir::Value {
+        let source = self.source(stream, NORMALS, span);
+        let (parity, [x0, x1]) = self.pair_of_words(&source, KIND_NORMAL, span);
+        let u = self.unit_interval(x0, ty, span);
+        let v = self.unit_interval(x1, ty, span);
+        let log = self.op(OpCode::Math(Function::Log), vec![u], ty, span);
+        let minus_two = self.number(ty, -2, span);
+        let square = self.op(OpCode::Mul, vec![minus_two, log], ty, span);
+        let radius = self.op(OpCode::Sqrt, vec![square], ty, span);
+        // cos2pi(v) = cospi(2v): doubling is exact.
+        let half_turns = self.op(OpCode::Add, vec![v, v], ty, span);
+        let part = match self.known(parity) {
+            Some(0) => self.op(OpCode::Math(Function::Cospi), vec![half_turns], ty, span),
+            Some(_) => self.op(OpCode::Math(Function::Sinpi), vec![half_turns], ty, span),
+            None => {
+                let cos = self.op(OpCode::Math(Function::Cospi), vec![half_turns], ty, span);
+                let sin = self.op(OpCode::Math(Function::Sinpi), vec![half_turns], ty, span);
+                self.by_parity(parity, cos, sin, ty, span)
+            }
+        };
+        self.op(OpCode::Mul, vec![radius, part], ty, span)
+    }
+
+    /// `U(X)`: a word as a float in (0, 1).
+    fn unit_interval(&mut self, x: ir::Value, ty: Scalar, span: Span) -> ir::Value {
         if ty == Scalar::F32 {
             // bits((X>>41)|0x3F800000) - (1-2^-24)
             let count = self.word(41, span);
@@ -175,13 +228,13 @@ impl Lower<'_> {
     }
 
     /// `rng(a)` = (K, a), K = X0 of kind 3 block 0 of the root; `rng(a, b)` = (K', b), K' = X0 of kind 3 block 1 of (K, a).
-    pub(super) fn rng(&mut self, operands: &[Expr], span: Span) -> Vec<ir::Value> {
+    pub(super) fn rng(&mut self, operands: &[Expr], generator: Generator, span: Span) -> Vec<ir::Value> {
         let operands: Vec<ir::Value> = operands.iter().map(|operand| self.value(operand)).collect();
         let seed = self.op(OpCode::Seed, Vec::new(), Scalar::U64, span);
         let (mut key, mut index) = (seed, self.word(0, span));
         for (block, operand) in operands.into_iter().enumerate() {
             let block = self.word(block as u64, span);
-            (key, _) = self.philox(KIND_EXPLICIT, key, index, block, span);
+            (key, _) = self.words_of_block(generator, KIND_EXPLICIT, [key, index, block], span);
             index = self.convert(operand, Scalar::U64, span);
         }
         let mut stream = vec![key, index];
@@ -191,59 +244,78 @@ impl Lower<'_> {
 
     /// Slots that a write assigns.
     pub(super) fn slots_of_write(&self, write: &Write) -> std::ops::Range<usize> {
-        let counters = |level: usize| {
-            let first = self.slots.types.len() + COUNTERS * level;
-            // What the loops inside draw from is theirs.
-            if level < self.streams.len() { first..first + COUNTERS } else { 0..0 }
-        };
-        match write.target {
-            Target::Local(local) => {
-                let slots = self.slots.of(local);
-                match write.how {
-                    How::Draw if slots.len() == PARTS => slots.start + UNIFORMS..slots.start + UNIFORMS + 1,
-                    How::Draw | How::Set | How::Update(_) | How::Swap | How::Count => slots,
+        let (first, counter) = match (write.target, write.how) {
+            (Target::Local(local), How::Draw(counter)) => {
+                (self.slots.of(local).start + FIRST_COUNTER, counter)
+            }
+            (Target::Local(local), How::Set | How::Update(_) | How::Swap | How::Count) => {
+                return self.slots.of(local);
+            }
+            (Target::Stream(level, counter), _) => {
+                // What the loops inside draw from is theirs.
+                if level >= self.streams.len() {
+                    return 0..0;
                 }
+                (self.slots.types.len() + COUNTERS * level, counter)
             }
-            Target::Uniforms(level) => {
-                let slots = counters(level);
-                slots.start..slots.end.min(slots.start + 1)
-            }
-            Target::Children(level) => {
-                let slots = counters(level);
-                slots.end.saturating_sub(1).max(slots.start)..slots.end
-            }
-            Target::Counters(level) => counters(level),
+        };
+        match counter {
+            Counter::Uniforms => first + UNIFORMS..first + UNIFORMS + 1,
+            Counter::Normals => first + NORMALS..first + NORMALS + 1,
+            Counter::Children => first + CHILDREN..first + CHILDREN + 1,
+            Counter::All => first..first + COUNTERS,
         }
     }
 
     /// X(s mod 2) of block s // 2, and counts on.
     fn uniform(&mut self, stream: Option<LocalId>, span: Span) -> ir::Value {
-        let (key, index, slot) = match stream {
+        let source = self.source(stream, UNIFORMS, span);
+        let (parity, [even, odd]) = self.pair_of_words(&source, KIND_UNIFORM, span);
+        match self.known(parity) {
+            Some(0) => even,
+            Some(_) => odd,
+            None => self.by_parity(parity, even, odd, Scalar::U64, span),
+        }
+    }
+
+    /// What a draw takes its numbers from.
+    fn source(&mut self, stream: Option<LocalId>, counter: usize, span: Span) -> Source {
+        match stream {
             Some(local) => {
                 let first = self.slots.first[local.0 as usize];
                 let (key, index) = (self.slot_value(first), self.slot_value(first + 1));
-                (key, index, first as usize + UNIFORMS)
+                let generator = generator_of(&self.func.locals[local.0 as usize].ty);
+                Source { generator, key, index, slot: first as usize + FIRST_COUNTER + counter }
             }
             None => {
                 let (key, index) = self.current_stream(span);
-                (key, index, self.counter_slot(0))
+                Source { generator: self.generator, key, index, slot: self.counter_slot(counter) }
             }
-        };
-        let drawn = self.counter(slot, span);
+        }
+    }
+
+    /// The words of the block that the next number stands in, and whether it is the odd one of its two; counts on.
+    fn pair_of_words(&mut self, source: &Source, kind: u8, span: Span) -> (ir::Value, [ir::Value; 2]) {
+        let drawn = self.counter(source.slot, span);
         let one = self.word(1, span);
         let block = self.fold(OpCode::Shr, drawn, one, span);
         let parity = self.fold(OpCode::And, drawn, one, span);
-        let (even, odd) = self.philox(KIND_UNIFORM, key, index, block, span);
-        let x = match self.known(parity) {
-            Some(0) => even,
-            Some(_) => odd,
-            None => {
-                let is_odd = self.op(OpCode::Eq, vec![parity, one], Scalar::Bool, span);
-                self.op(OpCode::Select, vec![is_odd, odd, even], Scalar::U64, span)
-            }
-        };
-        self.count_on(slot, drawn, span);
-        x
+        let (x0, x1) = self.words_of_block(source.generator, kind, [source.key, source.index, block], span);
+        self.count_on(source.slot, drawn, span);
+        (parity, [x0, x1])
+    }
+
+    fn by_parity(
+        &mut self,
+        parity: ir::Value,
+        even: ir::Value,
+        odd: ir::Value,
+        ty: Scalar,
+        span: Span,
+    ) -> ir::Value {
+        let one = self.word(1, span);
+        let is_odd = self.op(OpCode::Eq, vec![parity, one], Scalar::Bool, span);
+        self.op(OpCode::Select, vec![is_odd, odd, even], ty, span)
     }
 
     fn count_on(&mut self, slot: usize, counter: ir::Value, span: Span) {
@@ -273,17 +345,26 @@ impl Lower<'_> {
         }
     }
 
-    fn philox(
+    /// A block of the stream (key, index): X0 and X1.
+    fn words_of_block(
         &mut self,
+        generator: Generator,
         kind: u8,
-        key: ir::Value,
-        index: ir::Value,
-        block: ir::Value,
+        [key, index, block]: [ir::Value; 3],
         span: Span,
     ) -> (ir::Value, ir::Value) {
         let args = vec![key, index, block];
-        let op = self.push(OpCode::Philox { kind }, args, &[ir::Type::U64; 2], span);
+        let op = self.push(OpCode::Draw { generator, kind }, args, &[ir::Type::U64; 2], span);
         let results = &self.out.op(op).results;
         (results[0], results[1])
     }
+}
+
+/// A counter of a stream.
+struct Source {
+    generator: Generator,
+    key: ir::Value,
+    index: ir::Value,
+    /// Where the counter stands in the environment.
+    slot: usize,
 }

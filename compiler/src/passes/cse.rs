@@ -187,7 +187,9 @@ fn hash(code: &OpCode, args: &[Value], version: u32) -> u64 {
     let mut hash = code.name().bytes().fold(u64::from(version), |hash, byte| mix(hash, u64::from(byte)));
     match *code {
         OpCode::Const(constant) => hash = mix(hash, const_bits(constant)),
-        OpCode::Philox { kind: number } | OpCode::Dim { axis: number } | OpCode::Extract { lane: number } => {
+        OpCode::Draw { kind: number, .. }
+        | OpCode::Dim { axis: number }
+        | OpCode::Extract { lane: number } => {
             hash = mix(hash, u64::from(number));
         }
         _ => {}

@@ -11,6 +11,7 @@ use crate::report::Report;
 use kiln_abi::{ArrayReduction, LoopInfo, ScalarReduction, array_slots};
 use kiln_lang::span::Span;
 use kiln_lang::tree::Const;
+use kiln_lang::types::Generator;
 
 /// The pass.
 pub const OUTLINE: Pass =
@@ -175,7 +176,8 @@ impl Outline<'_> {
             let cost = match &op.code {
                 OpCode::Const(_) | OpCode::Seed | OpCode::Dim { .. } => 0,
                 OpCode::Div | OpCode::Sqrt | OpCode::FloorDiv | OpCode::Rem => 8,
-                OpCode::Math(_) | OpCode::Philox { .. } => 40,
+                OpCode::Math(_) | OpCode::Draw { generator: Generator::Philox, .. } => 40,
+                OpCode::Draw { generator: Generator::Ars, .. } => 20,
                 OpCode::Alloc | OpCode::AllocUninit | OpCode::Free | OpCode::Call(_) | OpCode::Print(_) => {
                     100
                 }

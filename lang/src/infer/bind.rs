@@ -316,9 +316,9 @@ fn check(
     vars: &HashMap<&str, Bound<'_>>,
 ) -> Result<(), Box<Diagnostic>> {
     let (name, owner) = (&param.name.text, &func.name.text);
-    if matches!(ty, Type::Unit | Type::Stream) {
+    if matches!(ty, Type::Unit | Type::Stream(_)) {
         let (what, help) = match ty {
-            Type::Stream => {
+            Type::Stream(_) => {
                 ("a random stream", "pass a number, and make the stream from it there: `let s = rng(i)`")
             }
             _ => ("nothing", "a function without a result gives no value to pass on"),

@@ -14,9 +14,9 @@ use crate::span::Span;
 use crate::spell;
 use crate::tree::{
     Alloc, BinaryOp, Const, Expr, ExprKind, Index, LocalId, LocalKind, LoopAnnotations, MathFn, Reduce,
-    ReduceKind, StreamMode, UnaryOp,
+    ReduceKind, StreamMode, UnaryOp, Variate,
 };
-use crate::types::{MAX_RANK, Scalar, Type};
+use crate::types::{Generator, MAX_RANK, Scalar, Type};
 
 const I64: Type = Type::Scalar(Scalar::I64);
 const BOOL: Type = Type::Scalar(Scalar::Bool);
@@ -79,7 +79,7 @@ impl<'a, 'i> Walk<'a, 'i> {
             }
             Kind::Zeros | Kind::Ones | Kind::Full => self.filled(builtin, args, span),
             Kind::Arange | Kind::Linspace => self.spaced(builtin, args, span),
-            Kind::Rand => self.rand(builtin, args, span),
+            Kind::Draw(variate) => self.draw(builtin, variate, args, span),
             Kind::RandInt => {
                 let (stream, bounds) = match args {
                     [lo, hi] => (None, [lo, hi]),
@@ -113,7 +113,7 @@ impl<'a, 'i> Walk<'a, 'i> {
                         self.whole_number(value, "a key of `rng`")
                     })
                     .collect();
-                known(ExprKind::Rng(keys), Type::Stream, span)
+                known(ExprKind::Rng(keys), Type::Stream(self.explicit), span)
             }
             // statements; the resolver has reported others
             Kind::Print => self.fail(
@@ -515,7 +515,13 @@ impl<'a, 'i> Walk<'a, 'i> {
 
     // ---- random numbers ----
 
-    fn rand(&mut self, builtin: &'static Builtin, args: &'a [ast::Expr], span: Span) -> Typed {
+    fn draw(
+        &mut self,
+        builtin: &'static Builtin,
+        variate: Variate,
+        args: &'a [ast::Expr],
+        span: Span,
+    ) -> Typed {
         let named = |walk: &Self, arg: &ast::Expr| match &arg.kind {
             ast::ExprKind::Name(name) if walk.lookup(name).is_none() => walk.scalar_named(name),
             _ => None,
@@ -535,7 +541,7 @@ impl<'a, 'i> Walk<'a, 'i> {
         if let (false, Some(written)) = (scalar.is_float(), written) {
             return self.fail(
                 Diagnostic::error(
-                    format!("`rand` draws floats, not {scalar}"),
+                    format!("`{}` draws floats, not {scalar}", builtin.name),
                     written.span,
                     "not a float type",
                 )
@@ -552,14 +558,14 @@ impl<'a, 'i> Walk<'a, 'i> {
                 some => some,
             },
         };
-        known(ExprKind::Rand(stream), Type::Scalar(scalar), span)
+        known(ExprKind::Draw(variate, stream), Type::Scalar(scalar), span)
     }
 
     // A name of a stream that may be drawn from here.
     fn stream(&mut self, arg: &'a ast::Expr) -> Option<LocalId> {
         let value = self.expr(arg);
         match (&value.ty, &value.expr.kind) {
-            (Ty::Known(Type::Stream), ExprKind::Local(local)) => {
+            (Ty::Known(Type::Stream(_)), ExprKind::Local(local)) => {
                 let local = *local;
                 if self.vars[local.0 as usize].loops < self.loops {
                     let (name, declared) = {
@@ -578,7 +584,7 @@ impl<'a, 'i> Walk<'a, 'i> {
                 }
                 Some(local)
             }
-            (Ty::Known(Type::Stream), _) => {
+            (Ty::Known(Type::Stream(_)), _) => {
                 self.report(
                     Diagnostic::error("a stream has a name", arg.span, "would be forgotten after one draw")
                         .help("bind it first: `let s = rng(i)`"),
@@ -660,7 +666,7 @@ impl<'a, 'i> Walk<'a, 'i> {
         let annotations = self.annotations(&generator.annotations);
         let ranges = self.ranges(&generator.indices);
         let drawn = self.draws;
-        let outer = self.enter_loop(annotations.is_annotated());
+        let outer = self.enter_loop(&annotations);
         self.open_block();
         let indices = self.declare_indices(&generator.indices, ranges);
         let filter = generator.filter.as_ref().map(|filter| {
@@ -731,20 +737,30 @@ impl<'a, 'i> Walk<'a, 'i> {
 
     // ---- loops, shared with statements ----
 
-    /// Enters a loop: in one under the root stream, what draws draws from the iteration's stream.
-    pub fn enter_loop(&mut self, annotated: bool) -> StreamMode {
-        let outer = self.mode;
-        if outer == StreamMode::Root {
+    /// Enters a loop: in one under the root stream, what draws draws from the iteration's stream; `@rng(…)` says what makes its blocks.
+    pub fn enter_loop(&mut self, annotations: &LoopAnnotations) -> Around {
+        let outer = Around { mode: self.mode, generator: self.generator, explicit: self.explicit };
+        if outer.mode == StreamMode::Root {
             self.mode = StreamMode::Inner;
         }
-        self.loops += usize::from(annotated);
+        if let Some(generator) = annotations.generator {
+            (self.generator, self.explicit) = (generator, generator);
+        }
+        self.loops += usize::from(annotations.is_annotated());
         outer
     }
 
-    pub fn leave_loop(&mut self, annotated: bool, outer: StreamMode) {
+    pub fn leave_loop(&mut self, annotated: bool, outer: Around) {
         self.loops -= usize::from(annotated);
-        self.mode = outer;
+        (self.mode, self.generator, self.explicit) = (outer.mode, outer.generator, outer.explicit);
     }
+}
+
+/// What is drawn from outside a loop.
+pub(super) struct Around {
+    mode: StreamMode,
+    generator: Generator,
+    explicit: Generator,
 }
 
 fn settled(number: Number) -> Scalar {

@@ -14,7 +14,7 @@ use crate::builtins;
 use crate::diag::Diagnostic;
 use crate::span::Span;
 use crate::tree::{Expr, ExprKind, FuncId, LocalKind, Stmt, StmtKind, StreamMode};
-use crate::types::{Scalar, Type};
+use crate::types::{Generator, Scalar, Type};
 
 impl<'a, 'i> Walk<'a, 'i> {
     pub fn call(
@@ -133,7 +133,8 @@ impl<'a, 'i> Walk<'a, 'i> {
         } else {
             StreamMode::None
         };
-        let key = Key { body: Body::Func(index), params: types, mode };
+        let generator = if func.draws { self.generator } else { Generator::default() };
+        let key = Key { body: Body::Func(index), params: types, mode, generator };
         let Some((spec, result)) = self.callee(key, span) else { return self.poison(span) };
         let call = known(ExprKind::Call(FuncId(spec as u32), exprs), result, span);
         self.within(stmts, call)

@@ -134,7 +134,7 @@ impl<'a, 'i> Walk<'a, 'i> {
                 );
                 match ty {
                     Ty::Known(Type::Unit) => diagnostic.help("a function without a result gives no value"),
-                    Ty::Known(Type::Stream) => diagnostic.help("draw from it: `rand(s)`"),
+                    Ty::Known(Type::Stream(_)) => diagnostic.help("draw from it: `rand(s)`"),
                     _ => diagnostic.help("take one part: `t.0`"),
                 }
             }
@@ -451,7 +451,8 @@ impl<'a, 'i> Walk<'a, 'i> {
                 .help("keep many numbers in an array"),
             );
         }
-        if let Some(item) = items.iter().find(|item| matches!(item.ty, Ty::Known(Type::Unit | Type::Stream)))
+        if let Some(item) =
+            items.iter().find(|item| matches!(item.ty, Ty::Known(Type::Unit | Type::Stream(_))))
         {
             let shown = item.ty.show();
             let inner = item.expr.span;
@@ -703,7 +704,7 @@ impl<'a, 'i> Walk<'a, 'i> {
             );
         }
         for (ty, arm) in [(&then_ty, then), (&else_ty, otherwise)] {
-            if matches!(ty, Ty::Known(Type::Unit | Type::Stream)) {
+            if matches!(ty, Ty::Known(Type::Unit | Type::Stream(_))) {
                 let what = if *ty == Ty::UNIT { "has no value" } else { "is a random stream" };
                 return self.fail(
                     Diagnostic::error(

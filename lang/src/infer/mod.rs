@@ -29,7 +29,7 @@ use crate::resolve::Checked;
 use crate::script::{ScriptArg, ScriptVar};
 use crate::span::Span;
 use crate::tree::{self, StreamMode};
-use crate::types::Type;
+use crate::types::{Generator, Type};
 use std::collections::{HashMap, HashSet};
 use ty::Estimate;
 
@@ -59,7 +59,7 @@ pub fn infer(checked: &Checked, func: &str, args: &[Type]) -> Result<tree::Progr
     let params = bind::entry_params(checked, index, args)?;
     let mode = if checked.funcs[index].draws { StreamMode::Root } else { StreamMode::None };
     let mut specs = Specs::new(checked);
-    specs.add(Key { body: Body::Func(index), params, mode }, None);
+    specs.add(Key { body: Body::Func(index), params, mode, generator: Generator::default() }, None);
     specs.run()?;
     Ok(specs.program())
 }
@@ -70,6 +70,8 @@ pub(crate) struct Key {
     pub body: Body,
     pub params: Vec<Type>,
     pub mode: StreamMode,
+    /// Of the stream that the caller draws from; the default if the function does not draw from it.
+    pub generator: Generator,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

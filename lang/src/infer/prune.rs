@@ -88,7 +88,7 @@ fn block(block: &mut BlockExpr, numbers: &[u32]) {
 
 fn expr(root: &mut Expr, numbers: &[u32]) {
     match &mut root.kind {
-        ExprKind::Const(_) | ExprKind::Local(_) | ExprKind::Rand(_) => {}
+        ExprKind::Const(_) | ExprKind::Local(_) | ExprKind::Draw(..) => {}
         ExprKind::Unary(_, operand)
         | ExprKind::PowLiteral(operand, _)
         | ExprKind::Convert(operand)

@@ -90,7 +90,7 @@ impl<'a, 'i> Walk<'a, 'i> {
         if !self.owns_all(&value.expr, &value.ty, &mut roots) {
             return;
         }
-        if value.ty == Ty::Known(Type::Stream) {
+        if let Ty::Known(Type::Stream(_)) = value.ty {
             self.report(
                 Diagnostic::error("a random stream cannot be returned", span, "a stream")
                     .help("return the numbers drawn from it"),
@@ -356,7 +356,7 @@ impl<'a, 'i> Walk<'a, 'i> {
             let value = self.expr(arg);
             match &value.ty {
                 Ty::Poison => {}
-                Ty::Known(Type::Unit | Type::Stream) | Ty::Never => {
+                Ty::Known(Type::Unit | Type::Stream(_)) | Ty::Never => {
                     let shown = value.ty.show();
                     self.report(
                         Diagnostic::error(
@@ -575,7 +575,7 @@ impl<'a, 'i> Walk<'a, 'i> {
                 );
                 self.add_local(&name.text, kind, Ty::Poison, name.span)
             }
-            Ty::Known(Type::Stream) => {
+            Ty::Known(Type::Stream(_)) => {
                 if is_var || !matches!(value.expr.kind, ExprKind::Rng(_)) {
                     let help =
                         format!("write `let {} = rng(…)`; equal numbers give equal streams", name.text);
@@ -790,7 +790,7 @@ impl<'a, 'i> Walk<'a, 'i> {
                 let ty = self.ty_of(local);
                 match &ty {
                     Ty::Poison => None,
-                    Ty::Known(Type::Stream) => {
+                    Ty::Known(Type::Stream(_)) => {
                         self.report(
                             Diagnostic::error(
                                 "a random stream is bound once, with `let`",
@@ -1363,7 +1363,7 @@ impl<'a, 'i> Walk<'a, 'i> {
         let ranges = self.ranges(&header.indices);
         let drawn = self.draws;
         let annotated = annotations.is_annotated();
-        let outer = self.enter_loop(annotated);
+        let outer = self.enter_loop(&annotations);
         self.open_block();
         let indices = self.declare_indices(&header.indices, ranges);
         let body = self.block(&header.body);
@@ -1381,6 +1381,7 @@ impl<'a, 'i> Walk<'a, 'i> {
                 "parallel" => annotations.parallel = true,
                 "vectorize" => annotations.vectorize = true,
                 "fast" => annotations.fast = true,
+                "rng" => annotations.generator = crate::resolve::generator(annotation),
                 "unique" => {
                     let Some(arg) = annotation.args.first() else { continue };
                     let value = self.expr(arg);
@@ -1539,7 +1540,7 @@ impl<'a, 'i> Walk<'a, 'i> {
                     Ty::Known(Type::Unit) | Ty::Never => {
                         out.push(Stmt { kind: StmtKind::Expr(value.expr), span })
                     }
-                    Ty::Known(Type::Stream) => self.report(
+                    Ty::Known(Type::Stream(_)) => self.report(
                         Diagnostic::error("a random stream cannot be shown", span, "a stream")
                             .help("draw from it: `rand(s)`"),
                     ),

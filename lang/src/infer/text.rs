@@ -282,8 +282,13 @@ impl Text<'_> {
                 let kind = format!("{:?}", reduce.kind).to_lowercase();
                 format!("{kind}:{}({term} {marks}for {}{filter})", expr.ty, self.indices(&reduce.indices))
             }
-            Rand(stream) => {
-                format!("rand:{}({})", expr.ty, stream.map_or(String::new(), |local| self.name(local)))
+            Draw(variate, stream) => {
+                format!(
+                    "{}:{}({})",
+                    variate.name(),
+                    expr.ty,
+                    stream.map_or(String::new(), |local| self.name(local))
+                )
             }
             RandInt { stream, lo, hi } => {
                 let stream = stream.map_or(String::new(), |local| format!("{}, ", self.name(local)));
@@ -302,6 +307,9 @@ fn marks(annotations: &LoopAnnotations, draws: bool) -> String {
         if set {
             out.push_str(&format!("@{name} "));
         }
+    }
+    if let Some(generator) = annotations.generator {
+        out.push_str(&format!("@rng({}) ", generator.name()));
     }
     if !annotations.unique.is_empty() {
         out.push_str("@unique ");

@@ -148,7 +148,7 @@ impl Ty {
         match self {
             Ty::Poison | Ty::Never => "nothing".into(),
             Ty::Known(Type::Unit) => "nothing".into(),
-            Ty::Known(Type::Stream) => "a random stream".into(),
+            Ty::Known(Type::Stream(_)) => "a random stream".into(),
             Ty::Known(ty) => ty.to_string(),
             Ty::Lit(Lit::Any, _) => "a number".into(),
             Ty::Lit(Lit::Int, _) => "an int literal".into(),
@@ -163,7 +163,7 @@ pub fn type_has_array(ty: &Type) -> bool {
     match ty {
         Type::Array { .. } => true,
         Type::Tuple(items) => items.iter().any(type_has_array),
-        Type::Unit | Type::Scalar(_) | Type::Stream => false,
+        Type::Unit | Type::Scalar(_) | Type::Stream(_) => false,
     }
 }
 
@@ -172,7 +172,7 @@ pub fn flat_len(ty: &Ty) -> usize {
     fn of_type(ty: &Type) -> usize {
         match ty {
             Type::Tuple(items) => items.iter().map(of_type).sum(),
-            Type::Unit | Type::Scalar(_) | Type::Array { .. } | Type::Stream => 1,
+            Type::Unit | Type::Scalar(_) | Type::Array { .. } | Type::Stream(_) => 1,
         }
     }
     match ty {
@@ -241,7 +241,7 @@ pub fn contiguous(ty: &Type) -> Type {
             Type::Array { elem: *elem, rank: *rank, layout: Layout::Contiguous }
         }
         Type::Tuple(items) => Type::Tuple(items.iter().map(contiguous).collect()),
-        Type::Unit | Type::Scalar(_) | Type::Stream => ty.clone(),
+        Type::Unit | Type::Scalar(_) | Type::Stream(_) => ty.clone(),
     }
 }
 

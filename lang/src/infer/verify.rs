@@ -328,7 +328,7 @@ impl Verify<'_> {
                     self.same("term", ty, &reduce.term.ty);
                 }
             }
-            Rand(_) => {}
+            Draw(..) => {}
             RandInt { lo, hi, .. } => {
                 self.typed(lo, Scalar::I64);
                 self.typed(hi, Scalar::I64);

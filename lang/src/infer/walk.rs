@@ -10,7 +10,7 @@ use crate::diag::Diagnostic;
 use crate::resolve::{self, Checked};
 use crate::span::Span;
 use crate::tree::{self, Dim, LocalId, LocalKind, StreamMode};
-use crate::types::{Layout, Scalar, Type};
+use crate::types::{Generator, Layout, Scalar, Type};
 use std::collections::HashMap;
 
 /// Walks a body once.
@@ -40,6 +40,8 @@ pub(super) fn walk(
         returns: Returns::default(),
         type_vars: HashMap::new(),
         mode: key.mode,
+        generator: key.generator,
+        explicit: Generator::default(),
         draws: 0,
         loops: 0,
         script: specs.script,
@@ -130,6 +132,10 @@ pub(super) struct Walk<'a, 'i> {
     pub type_vars: HashMap<&'a str, Scalar>,
     /// The stream that is current.
     pub mode: StreamMode,
+    /// What makes the blocks of the current stream.
+    pub generator: Generator,
+    /// What makes the blocks of streams that are made here: as the text around says, whoever calls.
+    pub explicit: Generator,
     /// Draws from the current stream met so far.
     pub draws: usize,
     /// Annotated loops around the current place.
@@ -275,6 +281,9 @@ impl<'a, 'i> Walk<'a, 'i> {
 
     fn function(&mut self, func: &'a resolve::Func, key: &Key) -> tree::Func {
         let ast = &func.ast;
+        if let Some(generator) = func.generator {
+            (self.generator, self.explicit) = (generator, generator);
+        }
         self.type_vars = super::bind::type_vars(ast, &key.params);
         self.open_block();
         let mut params = Vec::with_capacity(ast.params.len());
@@ -329,6 +338,7 @@ impl<'a, 'i> Walk<'a, 'i> {
             locals: std::mem::take(&mut self.locals),
             body,
             stream: key.mode,
+            generator: self.generator,
             fast: func.fast,
             span: ast.name.span,
         }
@@ -359,7 +369,7 @@ impl<'a, 'i> Walk<'a, 'i> {
             match ty {
                 Type::Array { .. } => 1,
                 Type::Tuple(items) => items.iter().map(arrays).sum(),
-                Type::Unit | Type::Scalar(_) | Type::Stream => 0,
+                Type::Unit | Type::Scalar(_) | Type::Stream(_) => 0,
             }
         }
         fn shapes(walk: &Walk<'_, '_>, ty: &ast::TypeExpr, out: &mut Vec<Option<Vec<Dim>>>) {
@@ -451,6 +461,7 @@ impl<'a, 'i> Walk<'a, 'i> {
                 locals: Vec::new(),
                 body: Vec::new(),
                 stream: key.mode,
+                generator: key.generator,
                 fast: false,
                 span: Span::default(),
             };
@@ -525,6 +536,7 @@ impl<'a, 'i> Walk<'a, 'i> {
             locals: std::mem::take(&mut self.locals),
             body,
             stream: if self.draws > 0 { StreamMode::Root } else { StreamMode::None },
+            generator: self.generator,
             fast: false,
             span,
         }
@@ -602,6 +614,6 @@ fn count_arrays(ty: &Type) -> usize {
     match ty {
         Type::Array { .. } => 1,
         Type::Tuple(items) => items.iter().map(count_arrays).sum(),
-        Type::Unit | Type::Scalar(_) | Type::Stream => 0,
+        Type::Unit | Type::Scalar(_) | Type::Stream(_) => 0,
     }
 }

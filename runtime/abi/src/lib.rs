@@ -115,10 +115,12 @@ pub enum HostFn {
     /// `(ctx, values: *const i64 (base), stride: i64 (bytes), elem: i64 (ScalarKind), count: i64, range: i64, out: *mut u64) -> i32`:
     /// bitmap test of `@unique`: 0 when all `count` values differ; else 1, with the ordinal that repeats in `out[0]` and the earlier one in `out[1]`.
     Unique,
+    /// `(key: u64, index: u64, block: u64, out: *mut u64)`: a block of ARS-7, its kind in the top four bits of `block`; X0 and X1 go to `out`.
+    Ars,
 }
 
 /// How many host functions there are.
-pub const HOST_FNS: usize = HostFn::Unique as usize + 1;
+pub const HOST_FNS: usize = HostFn::Ars as usize + 1;
 
 /// Slots of the join state of a serial ordered reduction: the count, and one value per set bit of it.
 pub const JOIN_SLOTS: usize = 66;

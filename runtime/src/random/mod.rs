@@ -56,6 +56,13 @@ impl Generator {
     }
 }
 
+/// A block of ARS-7 for compiled code; the kind stands in the top four bits of `block`.
+pub(crate) fn ars_block(key: u64, index: u64, block: u64) -> [u64; 2] {
+    let mut counters = [u128::from(index) | u128::from(block) << 64];
+    ars::ars4x32_7(&mut counters, u128::from(key));
+    words(counters[0])
+}
+
 fn counter(kind: BlockKind, index: u64, block: u64) -> u128 {
     u128::from(index) | u128::from(block | (kind as u64) << 60) << 64
 }

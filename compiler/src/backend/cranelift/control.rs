@@ -142,7 +142,7 @@ impl<'a> Emitter<'a> {
             | OpCode::Sqrt
             | OpCode::MulHi
             | OpCode::Math(_)
-            | OpCode::Philox { .. }
+            | OpCode::Draw { .. }
             | OpCode::Splat
             | OpCode::Iota
             | OpCode::Extract { .. }

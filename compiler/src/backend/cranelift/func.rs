@@ -332,7 +332,7 @@ impl<'a> Emitter<'a> {
                 let value = self.arithmetic(op)?;
                 self.bind(op.results[0], &[value]);
             }
-            OpCode::Philox { kind } => self.philox(op, *kind),
+            OpCode::Draw { generator, kind } => self.draw(op, *generator, *kind),
             OpCode::Dim { axis } => {
                 let size = self.comps(op.args[0])[1 + usize::from(*axis)];
                 self.bind(op.results[0], &[size]);

@@ -9,9 +9,11 @@
 //! 400 runs of 100 000 blocks: spread 8.4, packed 9.2, general registers 13.5. All are bound by the chain of 10 multiplications and the reach of the scheduler,
 //! so fewer instructions mean more blocks in flight.
 
-use super::func::Emitter;
+use super::func::{Emitter, Purpose};
 use crate::ir;
 use cranelift_codegen::ir::{self as clif, Endianness, InstBuilder, MemFlagsData, types};
+use kiln_abi::HostFn;
+use kiln_lang::types::Generator;
 
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const KEY_STEPS: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
@@ -41,7 +43,30 @@ enum Picker {
 }
 
 impl Emitter<'_> {
-    pub(super) fn philox(&mut self, op: &ir::Op, kind: u8) {
+    pub(super) fn draw(&mut self, op: &ir::Op, generator: Generator, kind: u8) {
+        match generator {
+            Generator::Philox => self.philox(op, kind),
+            Generator::Ars => self.ars(op, kind),
+        }
+    }
+
+    /// Cranelift has no AES instructions: the host computes the block.
+    fn ars(&mut self, op: &ir::Op, kind: u8) {
+        let [key, index, block] = [0, 1, 2].map(|k| self.scalar(op.args[k]));
+        let block = self.tag(block, u64::from(kind) << 60);
+        let area = self.take(2);
+        let out = self.address(area);
+        self.host(HostFn::Ars, &[key, index, block, out], None);
+        let flags = self.flags(Purpose::Frame);
+        let out = self.address(area);
+        for (half, &result) in op.results.iter().enumerate() {
+            let word = self.b.ins().load(types::I64, flags, out, 8 * half as i32);
+            self.bind(result, &[word]);
+        }
+        self.give_back(area);
+    }
+
+    fn philox(&mut self, op: &ir::Op, kind: u8) {
         let words = if self.target.has("has_avx512vl") && self.target.has("has_avx512dq") {
             self.philox_in_pairs(op, kind, Pairs::Spread)
         } else if self.target.has("has_sse41") {

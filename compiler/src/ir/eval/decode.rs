@@ -6,7 +6,7 @@
 use super::scalar::{Function, conversion, function, reduce_function};
 use crate::ir::{ForData, Func, FuncId, Op, OpCode, Program, RegionId, Terminator, Type, Value, const_bits};
 use kiln_lang::math;
-use kiln_lang::types::Scalar;
+use kiln_lang::types::{Generator, Scalar};
 
 /// A program, and the bodies of the math functions that it uses behind its own functions.
 pub struct Code<'p> {
@@ -69,7 +69,7 @@ pub enum Kind<'p> {
     },
     Const(u64),
     Seed,
-    Philox(u8),
+    Draw(Generator, u8),
     /// A math function: its body's number.
     Math(usize),
     Iota(Function),
@@ -183,7 +183,7 @@ impl<'p> Decoder<'p, '_> {
         let kind = match &op.code {
             OpCode::Const(constant) => Kind::Const(const_bits(*constant)),
             OpCode::Seed => Kind::Seed,
-            OpCode::Philox { kind } => Kind::Philox(*kind),
+            OpCode::Draw { generator, kind } => Kind::Draw(*generator, *kind),
             OpCode::Extract { lane } => {
                 let at = args[0].at + u32::from(*lane);
                 Kind::Apply { function: |a, _, _| a, args: [at, 0, 0], strides: [0; 3] }

@@ -3,6 +3,7 @@
 //! In: a program, inputs, a seed. Out: results, final contents of the arrays given, prints; or the first error. Holds: SEMANTICS to the bit,
 //! in plain sequential order, implemented from its text; shares no code with the runtime. Slow is fine, wrong is not.
 
+mod ars;
 mod decode;
 mod philox;
 mod reduce;
@@ -10,16 +11,25 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
-pub use philox::philox_block;
 pub use reduce::{Sink, Term, segment_start, segments};
 pub use scalar::{conversion, fold, function, reduce_function, reduce_identity};
 
 use super::{CheckKind, CheckSite, ForData, OpCode, PrintPart, Program, Type, const_bits, const_from_bits};
 use super::{const_scalar, same_bits, verify};
+use ars::ars_block;
 use decode::{Block, Body, Code, End, Fill, Kind, MathBody, Place, Step, decode};
 use kiln_lang::tree::Const;
-use kiln_lang::types::Scalar;
+use kiln_lang::types::{Generator, Scalar};
+use philox::philox_block;
 use std::fmt;
+
+/// Block `block` of kind `kind` of the stream (`key`, `index`), as X0 and X1 (SEMANTICS section 6).
+pub fn draw_block(generator: Generator, kind: u8, key: u64, index: u64, block: u64) -> (u64, u64) {
+    match generator {
+        Generator::Philox => philox_block(kind, key, index, block),
+        Generator::Ars => ars_block(kind, key, index, block),
+    }
+}
 
 /// An argument or a result.
 #[derive(Clone, Debug, PartialEq)]
@@ -390,7 +400,7 @@ impl<'c, 'p> Machine<'c, 'p> {
                     }
                 }
                 Kind::Seed
-                | Kind::Philox(_)
+                | Kind::Draw(..)
                 | Kind::Iota(_)
                 | Kind::Any
                 | Kind::All
@@ -450,10 +460,10 @@ impl<'c, 'p> Machine<'c, 'p> {
         let args = &step.args;
         match step.kind {
             Kind::Seed => self.registers[dst] = self.options.seed,
-            Kind::Philox(kind) => {
+            Kind::Draw(generator, kind) => {
                 for lane in 0..lanes {
                     let word = |position: usize| self.lane(base, args[position], lane);
-                    let (low, high) = philox_block(kind, word(0), word(1), word(2));
+                    let (low, high) = draw_block(generator, kind, word(0), word(1), word(2));
                     self.registers[dst + lane] = low;
                     self.registers[dst + lanes + lane] = high;
                 }

@@ -3,7 +3,7 @@
 //! In: an op and the types it is on. Out: a function on raw words (see [`const_bits`]) that computes it, or `None` where the op is not
 //! scalar arithmetic. Holds: SEMANTICS section 2 to the bit; constant folding and the oracle both use this and nothing else.
 
-use super::philox::philox_block;
+use super::draw_block;
 use crate::ir::{OpCode, const_bits, const_from_bits, const_scalar};
 use kiln_abi::ReduceOp;
 use kiln_lang::tree::Const;
@@ -164,7 +164,7 @@ pub fn function(code: &OpCode, scalar: Scalar) -> Option<Function> {
         | OpCode::Seed
         | OpCode::Convert
         | OpCode::Math(_)
-        | OpCode::Philox { .. }
+        | OpCode::Draw { .. }
         | OpCode::Iota
         | OpCode::Any
         | OpCode::All
@@ -294,8 +294,8 @@ pub fn conversion(from: Scalar, to: Scalar) -> Function {
 /// (or a math function, whose body decides).
 pub fn fold(code: &OpCode, args: &[Const], result: Scalar) -> Option<Vec<Const>> {
     let word = |position: usize| args.get(position).map_or(0, |&arg| const_bits(arg));
-    if let OpCode::Philox { kind } = *code {
-        let (low, high) = philox_block(kind, word(0), word(1), word(2));
+    if let OpCode::Draw { generator, kind } = *code {
+        let (low, high) = draw_block(generator, kind, word(0), word(1), word(2));
         return Some(vec![Const::U64(low), Const::U64(high)]);
     }
     let operand = const_scalar(*args.last()?);

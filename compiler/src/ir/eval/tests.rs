@@ -4,6 +4,7 @@ use super::*;
 use crate::ir::{Func, FuncId, parse, print_func};
 use kiln_abi::ReduceOp;
 use kiln_lang::math;
+use kiln_lang::types::Generator;
 use std::sync::OnceLock;
 
 /// A stand-in for the prelude that plain Rust can mirror: `f(x) = x*x + 1`, `pow(x, y) = x*y + 1`, rounded once.
@@ -241,8 +242,8 @@ fn conversions_round_once_and_saturate() {
 #[test]
 fn draws_fold_to_the_block() {
     let words = [Const::U64(7), Const::U64(8), Const::U64(9)];
-    let (low, high) = philox_block(3, 7, 8, 9);
-    let folded = fold(&OpCode::Philox { kind: 3 }, &words, Scalar::U64).unwrap();
+    let (low, high) = draw_block(Generator::Philox, 3, 7, 8, 9);
+    let folded = fold(&OpCode::Draw { generator: Generator::Philox, kind: 3 }, &words, Scalar::U64).unwrap();
     assert_eq!(folded, [Const::U64(low), Const::U64(high)]);
     let text = "func @f() -> u64, u64, u64 { %s = seed : u64 %i = const 8 : u64 %b = const 9 : u64
         %x, %y = philox 3 %s, %i, %b : u64, u64 return %s, %x, %y }";
@@ -293,7 +294,7 @@ const LENGTHS: [usize; 14] = [0, 1, 31, 32, 33, 64, 1023, 1024, 1025, 2047, 3072
 /// Numbers of very different size, so that the order shows.
 fn noise(count: usize) -> Vec<f64> {
     let term = |k: usize| {
-        let (word, _) = philox_block(0, 1, k as u64, 0);
+        let (word, _) = draw_block(Generator::Philox, 0, 1, k as u64, 0);
         (word as i64 as f64) * 2f64.powi((word % 40) as i32 - 80)
     };
     (0..count).map(term).collect()
@@ -837,13 +838,13 @@ mod programs {
             let options = EvalOptions { seed: 42, ..EvalOptions::default() };
             let args = vec![i64_arg(paths), i64_arg(steps), f64_arg(drift), f64_arg(vol), f64_arg(strike)];
             let outcome = both("asian", args, &options);
-            let (key, _) = philox_block(2, 42, 0, 0);
+            let (key, _) = draw_block(Generator::Philox, 2, 42, 0, 0);
             let uniform =
                 |word: u64| f64::from_bits(word >> 12 | 0x3ff0_0000_0000_0000) - (1.0 - 2f64.powi(-53));
             let payoff = |path: u64| {
                 let (mut s, mut total) = (100.0, 0.0);
                 for t in 0..steps as u64 {
-                    let (low, high) = philox_block(0, key, path, t);
+                    let (low, high) = draw_block(Generator::Philox, 0, key, path, t);
                     let z = (uniform(low) + uniform(high) - 1.0) * 6f64.sqrt();
                     let g = vol.mul_add(z, drift);
                     s *= g.mul_add(g, 1.0);
