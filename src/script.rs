@@ -247,11 +247,15 @@ impl Interpreter<'_> {
                 Ok(program)
             })?;
         if is_new {
+            let total = start.elapsed() + infer_time;
+            let mut timings = specialisation.timings.clone();
+            // The statement was typed before the engine was asked.
+            timings[0].time += infer_time;
             self.compiled.push(CompiledStep {
                 line: self.line(index),
                 what: self.words(index),
-                total: start.elapsed() + infer_time,
-                timings: specialisation.timings.clone(),
+                total,
+                timings,
             });
         }
         let stop = self.stop.clone();

@@ -1,6 +1,7 @@
 //! Bad input of every kind ends in a clear error, soon, and the process lives.
 
 use crate::text::root;
+use kiln::{Engine, Options, ScriptOptions};
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -173,4 +174,86 @@ fn empty_scripts_are_fine() {
     for script in ["", "\n\n", "# only a comment", "   \t  "] {
         assert_eq!(run(&["-"], script.into()), (0, String::new(), String::new()));
     }
+}
+
+/// Every script of this file's kind in one engine: each ends in its error, the memory comes back, and the next one runs as if nothing had been.
+#[test]
+fn one_engine_survives_all_of_it_and_keeps_nothing() {
+    // In a process of its own: its memory is looked at.
+    if std::env::var_os("KILN_TEST_ALONE").is_none() {
+        let tests = std::env::current_exe().expect("this program");
+        let name = "hostile::one_engine_survives_all_of_it_and_keeps_nothing";
+        let alone = Command::new(tests).args(["--exact", name]).env("KILN_TEST_ALONE", "1").output();
+        let alone = alone.expect("it starts");
+        let text = String::from_utf8_lossy(&alone.stdout);
+        assert!(alone.status.success() && text.contains("1 passed"), "{text}");
+        return;
+    }
+    let nested = |k: usize| format!("print({}1{})", "(".repeat(k), ")".repeat(k));
+    let calls: String =
+        (0..30).map(|k| format!("fn f{k}(x: i64) -> i64 = f{}(x) + f{}(x + 1)\n", k + 1, k + 1)).collect();
+    let tuples: String = (1..40).map(|k| format!("  let t{k} = (t{}, t{})\n", k - 1, k - 1)).collect();
+    let scripts: Vec<(Vec<u8>, &str)> = vec![
+        ("x + ".repeat(2_000_000).into(), "the limit is 4194304"),
+        (nested(10_000).into(), "nest"),
+        (format!("print(1{})", " + 1".repeat(100_000)).into(), "too long"),
+        (format!("if 1 == 0 {{ print(0) }}{}", " else if 1 == 2 { print(1) }".repeat(10_000)).into(), "nest"),
+        (format!("{calls}fn f30(x: i64) -> i64 = x\nprint(f0(1) // 0)").into(), "division by zero"),
+        (format!("fn f(x: i64) -> i64 {{\n  let t0 = (x, x)\n{tuples}  return 1\n}}\nprint(f(1))").into(), "tuple"),
+        ("fn f(x) = f((x, x))\nprint(f(1))".into(), "calls itself"),
+        (b"print(\xff\xfe)".to_vec(), "UTF-8"),
+        ("fn f(x: [f64; n], y: [f64; n]) -> i64 = n\nprint(f(zeros(f64, 300_000), zeros(f64, 4)))".into(), "sizes disagree"),
+        ("fn f(n: i64) -> f64 {\n  var x = zeros(f64, n)\n  let k = 77\n  @parallel for i in 0..n { x[i + (if i >= k { n } else { 0 })] = 1 }\n  return x[0]\n}\nprint(f(100_000))".into(), "at i = 77"),
+        ("print(1 // 0)".into(), "division by zero"),
+        ("print(len(zeros(10**12)))".into(), "out of memory"),
+        ("fn f() -> i64 {\n  let x = zeros(f64, 1_000_000)\n  var i = 0\n  while true { i += len(x) }\n  return i\n}\nprint(f())".into(), "deadline"),
+        ("let x = load(\"truncated.npy\")\nprint(x)".into(), "truncated.npy"),
+    ];
+    let folder = std::env::temp_dir().join(format!("kiln-hostile-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder for a test");
+    let mut file =
+        b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f8', 'fortran_order': False, 'shape': (1000000,), }".to_vec();
+    file.resize(128, b' ');
+    file.extend([0; 24]);
+    std::fs::write(folder.join("truncated.npy"), file).expect("a file for a test");
+
+    let engine = Engine::new(Options { memory: 1 << 30, cache_entries: 16, ..Options::default() });
+    let mut resident = Vec::new();
+    for round in 0..6 {
+        for (script, says) in &scripts {
+            let start = Instant::now();
+            let options = ScriptOptions {
+                deadline: Some(Duration::from_millis(100)),
+                print: Some(&|_| {}),
+                folder: Some(folder.clone()),
+                ..ScriptOptions::default()
+            };
+            let result = engine
+                .compile_bytes("hostile.kiln", script)
+                .and_then(|module| module.run_script(&options).result);
+            let error = result.expect_err(says).to_string();
+            assert!(error.contains(says), "wanted `{says}`: {error}");
+            assert!(start.elapsed() < SOON, "{says}: took {:?}", start.elapsed());
+            assert_eq!(engine.memory_used(), 0, "{says}: arrays are left over");
+        }
+        let sound =
+            engine.compile("sound.kiln", "fn twice(x) = 2 * x").and_then(|module| module.function("twice"));
+        let twice = sound.expect("it compiles").call(&mut [21i64.into()]).expect("it runs");
+        assert_eq!(twice.to_string(), "42", "after round {round}");
+        resident.push(megabytes("VmRSS:"));
+    }
+    let _ = std::fs::remove_dir_all(&folder);
+    // The first rounds warm caches up; after that nothing grows.
+    if let (Some(early), Some(late), Some(peak)) = (resident[2], resident[5], megabytes("VmHWM:")) {
+        assert!(late < early + 8.0, "resident memory grows: {resident:?} MB");
+        assert!(peak < 200.0, "{peak} MB at the worst");
+    }
+}
+
+/// A figure of this process's memory, where the system tells.
+fn megabytes(row: &str) -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let row = status.lines().find(|line| line.starts_with(row))?;
+    let kilobytes: f64 = row.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024.0 / 1e6)
 }

@@ -104,6 +104,8 @@ pub fn compile(program: &tree::Program, target: &Target, options: &Options<'_>) 
     let emit = EmitOptions { opt: options.opt, listing: options.listing, ..EmitOptions::default() };
     let emitted = backend::emit(&ir, target, &emit).map_err(Failure::Backend)?;
     step("cranelift", &mut timings);
+    timings
+        .extend(emitted.functions.into_iter().map(|(name, time)| Timing { name: format!("  {name}"), time }));
     Ok(Compiled {
         object: emitted.object,
         sites: emitted.sites,

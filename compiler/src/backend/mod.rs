@@ -8,6 +8,7 @@ mod cranelift;
 use crate::ir;
 use crate::target::{OptLevel, Target};
 use std::fmt;
+use std::time::Duration;
 
 /// What to make besides the code, and with how much effort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct Emitted {
     pub sites: Vec<ir::CheckSite>,
     /// Print sites and the types of their values; the number given to [`kiln_abi::HostFn::Print`] is an index into them.
     pub prints: Vec<(ir::PrintSite, Vec<ir::Type>)>,
+    /// What each function took, in order: its name and the types of its parameters.
+    pub functions: Vec<(String, Duration)>,
     /// Cranelift's IR before its optimiser, if asked for.
     pub clif: Option<String>,
     /// The machine code as Cranelift lists it, if asked for.

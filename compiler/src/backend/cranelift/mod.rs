@@ -29,6 +29,7 @@ use kiln_abi::Object;
 use kiln_lang::span::Span;
 use std::cell::Cell;
 use std::fmt::Write;
+use std::time::Instant;
 
 /// Boundary at which functions start.
 const ALIGNMENT: usize = 64;
@@ -64,18 +65,27 @@ pub(super) fn emit(
         object: Object::default(),
         sites: Vec::new(),
         prints: Vec::new(),
+        functions: Vec::with_capacity(program.funcs.len()),
         clif: text(),
         asm: text(),
     };
     let mut largest = 0;
     for number in 0..program.funcs.len() {
+        let start = Instant::now();
         largest = largest.max(add_function(&mut emitted, program, number, target, options, &mut scratch)?);
+        emitted.functions.push((signature(&program.funcs[number]), start.elapsed()));
     }
     if largest <= KEEP_SCRATCH {
         SCRATCH.set(Some(scratch));
     }
     emitted.object.loops = program.loops.clone();
     Ok(emitted)
+}
+
+/// `rbf(f64, [f64; 1])`: the function as it was specialised.
+fn signature(func: &ir::Func) -> String {
+    let types: Vec<String> = func.params().iter().map(|&param| func.ty(param).to_string()).collect();
+    format!("{}({})", func.name, types.join(", "))
 }
 
 /// Compiles one function and appends it; gives its size in Cranelift's instructions.
