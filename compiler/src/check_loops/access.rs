@@ -227,6 +227,8 @@ fn touches(
         OpCode::StoreMasked => element(write, 2, 1),
         OpCode::Update(_) => element(both, 1, 1),
         OpCode::UpdateFma => element(both, 1, 2),
+        OpCode::UpdateMasked(_) => element(both, 2, 1),
+        OpCode::UpdateFmaMasked => element(both, 2, 2),
         OpCode::Call(callee) => {
             let summaries = summary_of(*callee);
             let touched = op.args.iter().enumerate().filter(|&(_, &arg)| func.ty(arg).is_array());
@@ -359,8 +361,8 @@ impl Walk<'_> {
                 continue;
             }
             let deed = match (&op.code, does.writes) {
-                (OpCode::Update(operator), _) => Deed::Update(*operator),
-                (OpCode::UpdateFma, _) => Deed::Update(ReduceOp::Sum),
+                (OpCode::Update(operator) | OpCode::UpdateMasked(operator), _) => Deed::Update(*operator),
+                (OpCode::UpdateFma | OpCode::UpdateFmaMasked, _) => Deed::Update(ReduceOp::Sum),
                 (_, true) => Deed::Write,
                 (_, false) => Deed::Read,
             };

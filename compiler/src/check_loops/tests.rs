@@ -293,6 +293,7 @@ mod random {
                 parallel,
                 vectorize: false,
                 lanes: 1,
+                tail: 0,
                 generator: false,
                 unique: vec![],
                 reductions: vec![],

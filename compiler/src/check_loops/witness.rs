@@ -287,6 +287,8 @@ impl Iteration<'_, '_> {
             | OpCode::StoreMasked
             | OpCode::Update(_)
             | OpCode::UpdateFma
+            | OpCode::UpdateMasked(_)
+            | OpCode::UpdateFmaMasked
             | OpCode::Alloc
             | OpCode::AllocUninit
             | OpCode::Free

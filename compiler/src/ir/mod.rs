@@ -352,8 +352,10 @@ pub struct ForData {
     pub parallel: bool,
     /// `@vectorize`
     pub vectorize: bool,
-    /// Ordinals per iteration: 1, or the lanes of a widened loop.
+    /// Ordinals per iteration: 1, or the lanes L of a widened loop. That one has a second region, see [`OpCode::For`].
     pub lanes: u8,
+    /// Ordinals per iteration of the second region of a widened loop, at most L; 0 of any other.
+    pub tail: u8,
     /// Made from a generator (`sum(e for …)`): annotated by nature.
     pub generator: bool,
     /// Arrays whose values `@unique` promises to differ; a `Unique` check stands before the loop.
@@ -500,6 +502,10 @@ pub enum OpCode {
     Update(ReduceOp),
     /// `array, indices, a, b`: element = fma(a, b, element).
     UpdateFma,
+    /// `array, mask, indices, value`: lanes off touch no memory.
+    UpdateMasked(ReduceOp),
+    /// `array, mask, indices, a, b`
+    UpdateFmaMasked,
     /// `sizes (i64, not negative) -> contiguous array`, zeroed. May fail with the memory error.
     Alloc,
     /// Like `Alloc`, but the contents are unspecified: every element is stored before it is loaded.
@@ -530,6 +536,10 @@ pub enum OpCode {
     If,
     /// `rank extents (i64, not negative), initial carried values`; region parameters: one i64 ordinal per extent, carried values.
     /// Results: carried values, then the reductions' totals (from the identity; the caller folds them into the variable).
+    ///
+    /// A widened loop (`lanes` L > 1) carries nothing and has two regions. The first runs while L ordinals are left in the row (the last extent); its
+    /// last ordinal is that of lane 0, and all lanes are on. The second then takes `tail` ordinals at a time; it has one more parameter, the mask of
+    /// the lanes that are iterations.
     For(Box<ForData>),
     /// `initial carried values`; two regions with the carried values as parameters: the first yields (bool, values), the second runs with those values
     /// while it is true and yields the next. Results: the values that came with false.

@@ -372,7 +372,7 @@ impl Parser {
         }
         if self.accept(&Token::Mark('{')) {
             self.op_region(op, func)?;
-            while self.accept_word("else") || self.accept_word("do") {
+            while self.accept_word("else") || self.accept_word("do") || self.accept_word("tail") {
                 self.mark('{')?;
                 self.op_region(op, func)?;
             }
@@ -410,6 +410,7 @@ impl Parser {
             "extract" => OpCode::Extract { lane: self.integer()? },
             "dim" => OpCode::Dim { axis: self.integer()? },
             "update" => OpCode::Update(self.reduce_op()?),
+            "update_masked" => OpCode::UpdateMasked(self.reduce_op()?),
             "send" => OpCode::Send { reduction: self.integer()? },
             "send_fma" => OpCode::SendFma { reduction: self.integer()? },
             "send_masked" => OpCode::SendMasked { reduction: self.integer()? },
@@ -426,6 +427,7 @@ impl Parser {
             parallel: false,
             vectorize: false,
             lanes: 1,
+            tail: 0,
             generator: false,
             unique: Vec::new(),
             reductions: Vec::new(),
@@ -462,6 +464,7 @@ impl Parser {
                 "vectorize" => data.vectorize = true,
                 "generator" => data.generator = true,
                 "lanes" => data.lanes = self.integer()?,
+                "tail" => data.tail = self.integer()?,
                 "header" => data.span = self.span()?,
                 "loc" => {
                     self.at -= 1;

@@ -227,7 +227,7 @@ impl<'p> Printer<'p> {
                 let _ = write!(self.out, " {number}");
                 self.operands(args);
             }
-            OpCode::Update(reduce) => {
+            OpCode::Update(reduce) | OpCode::UpdateMasked(reduce) => {
                 let _ = write!(self.out, " {}", reduce_name(*reduce));
                 self.operands(args);
             }
@@ -310,6 +310,7 @@ impl<'p> Printer<'p> {
             | OpCode::LoadMasked
             | OpCode::StoreMasked
             | OpCode::UpdateFma
+            | OpCode::UpdateFmaMasked
             | OpCode::Alloc
             | OpCode::AllocUninit
             | OpCode::Free
@@ -392,7 +393,7 @@ impl<'p> Printer<'p> {
             }
         }
         if data.lanes != 1 {
-            let _ = write!(self.out, " lanes {}", data.lanes);
+            let _ = write!(self.out, " lanes {} tail {}", data.lanes, data.tail);
         }
         if self.spans == Spans::Show {
             let _ = write!(self.out, " header {}", SpanText(data.span));
@@ -400,7 +401,11 @@ impl<'p> Printer<'p> {
     }
 
     fn op_regions(&mut self, op: &Op) {
-        let between = if matches!(op.code, OpCode::While) { " do" } else { " else" };
+        let between = match op.code {
+            OpCode::While => " do",
+            OpCode::For(_) => " tail",
+            _ => " else",
+        };
         for (position, &region) in op.regions.iter().enumerate() {
             if position > 0 {
                 self.out.push_str(between);

@@ -135,6 +135,10 @@ pub enum Rule {
     Update,
     /// `array, indices, element, element`; floats.
     UpdateFma,
+    /// `array, mask, indices, lanes`
+    UpdateMasked,
+    /// `array, mask, indices, lanes, lanes`; floats.
+    UpdateFmaMasked,
     /// `sizes -> contiguous array`
     Alloc,
     /// `array`
@@ -149,7 +153,7 @@ pub enum Rule {
     SendMasked,
     /// `bool`, two regions.
     If,
-    /// `extents, carried values`, one region.
+    /// `extents, carried values`, one region; two if widened.
     For,
     /// `carried values`, two regions.
     While,
@@ -244,6 +248,7 @@ ops! {
         LoadMasked "load_masked" Rule::LoadMasked, READ;
         StoreMasked "store_masked" Rule::StoreMasked, WRITE;
         UpdateFma "update_fma" Rule::UpdateFma, UPDATE;
+        UpdateFmaMasked "update_fma_masked" Rule::UpdateFmaMasked, UPDATE;
         Alloc "alloc" Rule::Alloc, ALLOC;
         AllocUninit "alloc_uninit" Rule::Alloc, ALLOC;
         Free "free" Rule::Free, WRITE;
@@ -258,6 +263,7 @@ ops! {
         Extract { .. } "extract" Rule::Extract, PURE;
         Dim { .. } "dim" Rule::Dim, PURE;
         Update (_) "update" Rule::Update, UPDATE;
+        UpdateMasked (_) "update_masked" Rule::UpdateMasked, UPDATE;
         Check (_) "check" Rule::Check, CHECK;
         Send { .. } "send" Rule::Send, SEND;
         SendFma { .. } "send_fma" Rule::SendFma, SEND;

@@ -166,8 +166,26 @@ fn verify_refuses_broken_promises() {
             "only float sums take products",
         ),
         (
-            "%s = for %n reduce(sum f64 \"s\") parallel lanes 4 : f64 { ^(%i: i64):\n send 0 %f\n yield\n}\nreturn %f",
+            "%s = for %n reduce(sum f64 \"s\") parallel lanes 4 tail 2 : f64 { ^(%i: i64):\n send 0 %f\n yield\n} tail { ^(%j: i64, %on: mask2):\n yield\n}\nreturn %f",
             "found (f64), wanted (f64x4)",
+        ),
+        (
+            "%s = for %n reduce(sum f64 \"s\") parallel lanes 4 tail 2 : f64 { ^(%i: i64):\n yield\n} tail { ^(%j: i64, %on: mask2):\n %fs = splat %f : f64x4\n send 0 %fs\n yield\n}\nreturn %f",
+            "found (f64x4), wanted (f64x2)",
+        ),
+        (
+            "for %n vectorize lanes 4 tail 2 { ^(%i: i64):\n yield\n} tail { ^(%j: i64):\n yield\n}\nreturn %f",
+            "found (i64), wanted (i64, mask2)",
+        ),
+        ("for %n vectorize lanes 4 tail 4 { ^(%i: i64):\n yield\n}\nreturn %f", "1 regions instead of 2"),
+        (
+            "for %n vectorize lanes 4 tail 8 { ^(%i: i64):\n yield\n}\nreturn %f",
+            "at most as many as the loop",
+        ),
+        ("for %n vectorize tail 4 { ^(%i: i64):\n yield\n}\nreturn %f", "only a widened loop has a tail"),
+        (
+            "%1 = for %n carry(%f) vectorize lanes 4 tail 4 : f64 { ^(%i: i64, %a: f64):\n yield %a\n} tail { ^(%j: i64, %on: mask4):\n yield\n}\nreturn %1",
+            "a widened loop carries nothing",
         ),
         ("for %n parallel { ^(%i: i64):\n break 0\n}\nreturn %f", "leaves an annotated loop"),
         ("for %n parallel { ^(%i: i64):\n return %f\n}\nreturn %f", "leaves an annotated loop"),

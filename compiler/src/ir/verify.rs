@@ -184,6 +184,8 @@ struct Loop<'p> {
     op: &'p Op,
     /// The op's data, if it is a `for`.
     data: Option<&'p ForData>,
+    /// Ordinals that the region at hand takes at a time.
+    lanes: u8,
 }
 
 impl Loop<'_> {
@@ -296,7 +298,7 @@ impl<'p> Verifier<'p> {
     /// No annotated loop is left, from the outermost `first` inwards. A chunk's own loop counts as annotated.
     fn may_leave(&self, first: usize) -> Verdict {
         let is_annotated = |(depth, nested): (usize, &Loop)| {
-            nested.data.is_some_and(|data| data.is_annotated())
+            nested.data.is_some_and(|data| data.is_annotated() || data.lanes > 1)
                 || depth + first == 0 && nested.data.is_some() && self.func.chunk_of.is_some()
         };
         if self.nest[first..].iter().enumerate().any(is_annotated) {
@@ -323,6 +325,7 @@ impl<'p> Verifier<'p> {
         };
         let count = match op.code.row().rule {
             Rule::If | Rule::While => 2,
+            Rule::For if matches!(&op.code, OpCode::For(data) if data.lanes > 1) => 2,
             Rule::For => 1,
             _ => 0,
         };
@@ -341,8 +344,19 @@ impl<'p> Verifier<'p> {
                 let mut carried = vec![Type::I64; data.rank as usize];
                 carried.extend(self.type_list(&op.args[data.rank as usize..]));
                 expect_types(&params(0), &carried).map_err(wrong_params)?;
-                self.nest.push(Loop { op, data: Some(data) });
+                if data.lanes > 1 {
+                    let mut masked = carried.clone();
+                    masked.push(Type::Mask(data.tail));
+                    expect_types(&params(1), &masked).map_err(wrong_params)?;
+                }
+                self.nest.push(Loop { op, data: Some(data), lanes: data.lanes });
                 self.region(op.regions[0], &carried[data.rank as usize..])?;
+                self.nest.pop();
+                if data.lanes == 1 {
+                    return Ok(());
+                }
+                self.nest.push(Loop { op, data: Some(data), lanes: data.tail });
+                self.region(op.regions[1], &[])?;
                 self.nest.pop();
                 Ok(())
             }
@@ -352,7 +366,7 @@ impl<'p> Verifier<'p> {
                 tested.extend(&carried);
                 expect_types(&params(0), &carried).map_err(wrong_params)?;
                 expect_types(&params(1), &carried).map_err(wrong_params)?;
-                self.nest.push(Loop { op, data: None });
+                self.nest.push(Loop { op, data: None, lanes: 1 });
                 self.region(op.regions[0], &tested)?;
                 self.region(op.regions[1], &carried)?;
                 self.nest.pop();
@@ -470,9 +484,18 @@ impl<'p> Verifier<'p> {
                 vec![]
             }
             Rule::LoadMasked => vec![expect_element(args, 2, 0)?],
-            Rule::StoreMasked => {
+            Rule::StoreMasked | Rule::UpdateMasked => {
                 let element = expect_element(args, 2, 1)?;
                 expect_types(&args[args.len() - 1..], &[element])?;
+                if let OpCode::UpdateMasked(reduce) = op.code {
+                    expect_operator(reduce, element.scalar())?;
+                }
+                vec![]
+            }
+            Rule::UpdateFmaMasked => {
+                let element = expect_element(args, 2, 2)?;
+                expect_that(element.scalar().is_float(), "elements are floats")?;
+                expect_types(&args[args.len() - 2..], &[element, element])?;
                 vec![]
             }
             Rule::Alloc => {
@@ -538,10 +561,10 @@ impl<'p> Verifier<'p> {
         else {
             return Err("a rule of sends".into());
         };
-        let data = self.nest.last().and_then(|nested| nested.data);
-        let data = data.ok_or("it does not stand in a `for` directly")?;
+        let inner = self.nest.last().ok_or("it does not stand in a `for` directly")?;
+        let data = inner.data.ok_or("it does not stand in a `for` directly")?;
         let sink = data.reductions.get(reduction as usize).ok_or("the loop has no such reduction")?;
-        let term = match data.lanes {
+        let term = match inner.lanes {
             1 => Type::Scalar(sink.ty),
             lanes => Type::Lanes(Scalar::I64, lanes).with_scalar(sink.ty),
         };
@@ -551,8 +574,8 @@ impl<'p> Verifier<'p> {
             expect_that(sink.op == ReduceOp::Sum && sink.ty.is_float(), "only float sums take products")?;
             expect_types(args, &[term, term])?;
         } else {
-            expect_that(data.lanes > 1, "the loop is not widened")?;
-            expect_types(args, &[Type::Mask(data.lanes), term])?;
+            expect_that(inner.lanes > 1, "the loop is not widened")?;
+            expect_types(args, &[Type::Mask(inner.lanes), term])?;
         }
         Ok(vec![])
     }
@@ -562,7 +585,14 @@ impl<'p> Verifier<'p> {
         let rank = data.rank as usize;
         expect_that(rank > 0 && rank <= args.len(), "it has no extent")?;
         expect_that(args[..rank].iter().all(|&ty| ty == Type::I64), "extents are i64")?;
-        expect_that(data.lanes == 1 || LANES.contains(&data.lanes), "lanes are 1, 2, 4, 8, 16 or 32")?;
+        if data.lanes == 1 {
+            expect_that(data.tail == 0, "only a widened loop has a tail")?;
+        } else {
+            expect_that(LANES.contains(&data.lanes), "lanes are 1, 2, 4, 8, 16 or 32")?;
+            let fits = LANES.contains(&data.tail) && data.tail <= data.lanes;
+            expect_that(fits, "the tail has 2, 4, 8, 16 or 32 lanes, at most as many as the loop")?;
+            expect_that(args.len() == rank, "a widened loop carries nothing")?;
+        }
         let is_chunk = self.func.chunk_of.is_some() && self.nest.is_empty();
         let may_reduce = data.is_annotated() || is_chunk;
         expect_that(may_reduce || data.reductions.is_empty(), "a plain loop has no reductions")?;

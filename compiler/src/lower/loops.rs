@@ -208,6 +208,7 @@ impl Lower<'_> {
             parallel: header.annotations.parallel && header.shape != Shape::Search,
             vectorize: header.annotations.vectorize && header.shape != Shape::Search,
             lanes: 1,
+            tail: 0,
             generator: header.shape == Shape::Generator,
             unique,
             reductions,

@@ -306,6 +306,7 @@ impl Maker {
             parallel: is_annotated,
             vectorize: false,
             lanes: 1,
+            tail: 0,
             generator: false,
             unique: Vec::new(),
             reductions,

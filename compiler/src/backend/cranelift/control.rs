@@ -154,6 +154,8 @@ impl<'a> Emitter<'a> {
             | OpCode::StoreMasked
             | OpCode::Update(_)
             | OpCode::UpdateFma
+            | OpCode::UpdateMasked(_)
+            | OpCode::UpdateFmaMasked
             | OpCode::Alloc
             | OpCode::AllocUninit
             | OpCode::Free

@@ -365,6 +365,8 @@ impl<'a> Emitter<'a> {
             | OpCode::Any
             | OpCode::All
             | OpCode::LoadMasked
+            | OpCode::UpdateMasked(_)
+            | OpCode::UpdateFmaMasked
             | OpCode::StoreMasked
             | OpCode::SendMasked { .. } => return Err(self.unsupported(op)),
         }

@@ -187,6 +187,7 @@ fn sample() -> ir::Func {
         parallel: false,
         vectorize: false,
         lanes: 1,
+        tail: 0,
         generator: false,
         unique: Vec::new(),
         reductions: Vec::new(),

@@ -82,6 +82,8 @@ pub enum Kind<'p> {
     StoreMasked,
     Update(Function),
     UpdateFma(Function),
+    UpdateMasked(Function),
+    UpdateFmaMasked(Function),
     Alloc(Fill),
     Free,
     Check,
@@ -200,6 +202,12 @@ impl<'p> Decoder<'p, '_> {
             OpCode::StoreMasked => Kind::StoreMasked,
             OpCode::Update(reduce) => Kind::Update(reduce_function(*reduce, scalar).ok_or_else(wrong)?),
             OpCode::UpdateFma => Kind::UpdateFma(function(&OpCode::Fma, scalar).ok_or_else(wrong)?),
+            OpCode::UpdateMasked(reduce) => {
+                Kind::UpdateMasked(reduce_function(*reduce, scalar).ok_or_else(wrong)?)
+            }
+            OpCode::UpdateFmaMasked => {
+                Kind::UpdateFmaMasked(function(&OpCode::Fma, scalar).ok_or_else(wrong)?)
+            }
             OpCode::Alloc => Kind::Alloc(Fill::Zeros),
             OpCode::AllocUninit => Kind::Alloc(Fill::Junk),
             OpCode::Free => Kind::Free,

@@ -232,13 +232,19 @@ struct Running {
     /// Ordinal of the current iteration, and how many there are.
     ordinal: u64,
     iterations: u64,
-    lanes: u8,
-    /// Lanes of the current iteration that are iterations of the loop.
+    /// Lanes of the current iteration that are iterations of the loop; 1 if it is not widened.
     valid_lanes: u8,
     sinks: Vec<Sink>,
     /// Terms of a widened iteration, to be sorted by ordinal: reduction, ordinal, term.
     waiting: Vec<(u32, u64, Term)>,
     arrays: Vec<Segmented>,
+}
+
+/// Consecutive ordinals that one execution of a loop's body takes.
+struct Group {
+    /// It is the second region of a widened loop that runs.
+    is_tail: bool,
+    lanes: u8,
 }
 
 /// An array reduction whose float updates go to segments.
@@ -411,6 +417,8 @@ impl<'c, 'p> Machine<'c, 'p> {
                 | Kind::StoreMasked
                 | Kind::Update(_)
                 | Kind::UpdateFma(_)
+                | Kind::UpdateMasked(_)
+                | Kind::UpdateFmaMasked(_)
                 | Kind::Alloc(_)
                 | Kind::Free
                 | Kind::Check
@@ -516,22 +524,14 @@ impl<'c, 'p> Machine<'c, 'p> {
                 }
             }
             Kind::Update(combine) => {
-                let (array, indices, value) = (args[0], &args[1..args.len() - 1], args[args.len() - 1]);
-                for lane in 0..value.lanes.max(1) as usize {
-                    let (store, at) = self.element(base, array, indices, lane)?;
-                    let term = self.lane(base, value, lane);
-                    let element = &mut self.stores[store].data[at];
-                    *element = combine(*element, term, 0);
-                }
+                self.update(base, args, None, 1, |element, [term, _]| combine(element, term, 0))?
             }
-            Kind::UpdateFma(fma) => {
-                let (rest, factors) = args.split_at(args.len() - 2);
-                for lane in 0..factors[0].lanes.max(1) as usize {
-                    let (store, at) = self.element(base, rest[0], &rest[1..], lane)?;
-                    let [a, b] = [factors[0], factors[1]].map(|factor| self.lane(base, factor, lane));
-                    let element = &mut self.stores[store].data[at];
-                    *element = fma(a, b, *element);
-                }
+            Kind::UpdateFma(fma) => self.update(base, args, None, 2, |element, [a, b]| fma(a, b, element))?,
+            Kind::UpdateMasked(combine) => {
+                self.update(base, args, Some(args[1]), 1, |element, [term, _]| combine(element, term, 0))?;
+            }
+            Kind::UpdateFmaMasked(fma) => {
+                self.update(base, args, Some(args[1]), 2, |element, [a, b]| fma(a, b, element))?;
             }
             Kind::Alloc(fill) => {
                 let dims: Vec<i64> = args.iter().map(|&size| self.register(base, size) as i64).collect();
@@ -575,6 +575,28 @@ impl<'c, 'p> Machine<'c, 'p> {
         Ok(())
     }
 
+    /// Changes an element per lane that is on, in ascending order: `array, [mask,] indices`, then `count` operands of `change`.
+    fn update(
+        &mut self,
+        base: usize,
+        args: &[Place],
+        mask: Option<Place>,
+        count: usize,
+        change: impl Fn(u64, [u64; 2]) -> u64,
+    ) -> Result<(), Fail> {
+        let (rest, values) = args.split_at(args.len() - count);
+        let (array, indices) = (rest[0], &rest[1 + usize::from(mask.is_some())..]);
+        for lane in 0..values[0].lanes.max(1) as usize {
+            if mask.is_none_or(|mask| self.lane(base, mask, lane) != 0) {
+                let (store, at) = self.element(base, array, indices, lane)?;
+                let words = [values[0], values[count - 1]].map(|value| self.lane(base, value, lane));
+                let element = &mut self.stores[store].data[at];
+                *element = change(*element, words);
+            }
+        }
+        Ok(())
+    }
+
     /// All lanes of a value.
     fn lanes(&self, base: usize, value: Place) -> &[u64] {
         let at = base + value.at as usize;
@@ -597,13 +619,18 @@ impl<'c, 'p> Machine<'c, 'p> {
         let running = self.begin_loop(data, &extents, arrays, base)?;
         let mut is_done = running.iterations == 0;
         self.loops.push(running);
-        let region = step.op.regions[0].index();
-        let params = &body.blocks[region].params;
         self.pass(&step.args[rank..], base);
         let mut left = None;
         while !is_done {
+            let group = self.begin_group(data, &ordinals, &extents)?;
+            let region = step.op.regions[usize::from(group.is_tail)].index();
+            let params = &body.blocks[region].params;
             for (&param, &ordinal) in params.iter().zip(&ordinals) {
                 self.registers[base + param as usize] = ordinal as u64;
+            }
+            if group.is_tail {
+                self.passed.clear();
+                self.passed.extend((0..data.tail).map(|lane| u64::from(lane < group.lanes)));
             }
             self.take_passed(&params[rank..], base);
             match self.block(body, region, base)? {
@@ -616,7 +643,7 @@ impl<'c, 'p> Machine<'c, 'p> {
             if left.is_some() {
                 break;
             }
-            is_done |= !advance(&mut ordinals, &extents, data.lanes);
+            is_done |= !advance(&mut ordinals, &extents, group.lanes);
             self.end_iteration(&ordinals, &extents, is_done)?;
         }
         let Some(running) = self.loops.pop() else { return broken("no loop is running") };
@@ -645,8 +672,7 @@ impl<'c, 'p> Machine<'c, 'p> {
         let mut running = Running {
             ordinal: 0,
             iterations,
-            lanes: data.lanes,
-            valid_lanes: valid_lanes(0, extents, data.lanes),
+            valid_lanes: 1,
             sinks: Vec::new(),
             waiting: Vec::new(),
             arrays: Vec::new(),
@@ -697,27 +723,39 @@ impl<'c, 'p> Machine<'c, 'p> {
         if !is_done {
             running.ordinal =
                 ordinals.iter().zip(extents).fold(0, |all, (&one, &extent)| all * extent as u64 + one as u64);
-            running.valid_lanes = valid_lanes(ordinals[ordinals.len() - 1], extents, running.lanes);
             self.check_segments(&mut running)?;
         }
         self.loops.push(running);
         Ok(())
     }
 
+    /// Which region runs next, and how many ordinals it takes: a group of a widened loop ends with its row, and where a segment of an array reduction
+    /// ends, as the runtime cuts there.
+    fn begin_group(&mut self, data: &ForData, ordinals: &[i64], extents: &[i64]) -> Result<Group, Fail> {
+        let Some(running) = self.loops.last_mut() else { return broken("no loop is running") };
+        if data.lanes == 1 {
+            return Ok(Group { is_tail: false, lanes: 1 });
+        }
+        let last = ordinals.len() - 1;
+        let mut left = extents[last] - ordinals[last];
+        for array in &running.arrays {
+            let end = segment_start(array.segment + 1, array.segments, running.iterations);
+            left = left.min((end - running.ordinal) as i64);
+        }
+        let is_tail = left < i64::from(data.lanes);
+        let lanes = if is_tail { left.min(data.tail.into()) as u8 } else { data.lanes };
+        running.valid_lanes = lanes;
+        Ok(Group { is_tail, lanes })
+    }
+
     /// Moves every segmented array to the segment of the iteration that begins.
     fn check_segments(&mut self, running: &mut Running) -> Result<(), Fail> {
-        let last = running.ordinal + u64::from(running.valid_lanes).saturating_sub(1);
         for array in &mut running.arrays {
             while running.ordinal >= segment_start(array.segment + 1, array.segments, running.iterations)
                 && array.segment + 1 < array.segments
             {
                 self.merge_segment(array)?;
                 array.segment += 1;
-            }
-            if last >= segment_start(array.segment + 1, array.segments, running.iterations)
-                && running.iterations > 0
-            {
-                return broken("a widened iteration crosses segments of an array reduction");
             }
         }
         Ok(())
@@ -977,12 +1015,6 @@ fn advance(ordinals: &mut [i64], extents: &[i64], lanes: u8) -> bool {
         }
     }
     false
-}
-
-/// Lanes that are iterations, when the last ordinal is `ordinal`.
-fn valid_lanes(ordinal: i64, extents: &[i64], lanes: u8) -> u8 {
-    let left = extents.last().map_or(0, |&extent| extent - ordinal);
-    left.clamp(0, i64::from(lanes)) as u8
 }
 
 /// Is this argument of that type, and consistent?

@@ -175,6 +175,8 @@ pub fn function(code: &OpCode, scalar: Scalar) -> Option<Function> {
         | OpCode::StoreMasked
         | OpCode::Update(_)
         | OpCode::UpdateFma
+        | OpCode::UpdateMasked(_)
+        | OpCode::UpdateFmaMasked
         | OpCode::Alloc
         | OpCode::AllocUninit
         | OpCode::Free

@@ -328,23 +328,30 @@ fn float_reductions_have_the_order_of_the_language() {
             yield",
     );
     let wide = body(
-        "lanes 8 : f64, f64, f64 { ^(%q: i64):
+        "lanes 8 tail 4 : f64, f64, f64 { ^(%q: i64):
             %i = iota %q : i64x8
-            %ns = splat %n : i64x8
-            %on = lt %i, %ns : mask8
-            %v = load_masked %x, %on, %i : f64x8
-            %minus = const -0.0 : f64
-            %one = const 1.0 : f64
-            %minuses = splat %minus : f64x8
-            %ones = splat %one : f64x8
-            %a = select %on, %v, %minuses : f64x8
-            %b = select %on, %v, %ones : f64x8
-            send_fma 2 %a, %b
-            send_masked 1 %on, %v
+            %v = load %x, %i : f64x8
+            send_fma 2 %v, %v
+            send 1 %v
             %zeros = splat %zero : f64x8
             %ge = ge %v, %zeros : mask8
-            %sent = and %on, %ge : mask8
-            send_masked 0 %sent, %v
+            send_masked 0 %ge, %v
+            yield
+        } tail { ^(%q.1: i64, %on: mask4):
+            %i.1 = iota %q.1 : i64x4
+            %v.1 = load_masked %x, %on, %i.1 : f64x4
+            %minus = const -0.0 : f64
+            %one = const 1.0 : f64
+            %minuses = splat %minus : f64x4
+            %ones = splat %one : f64x4
+            %a = select %on, %v.1, %minuses : f64x4
+            %b = select %on, %v.1, %ones : f64x4
+            send_fma 2 %a, %b
+            send_masked 1 %on, %v.1
+            %zeros.1 = splat %zero : f64x4
+            %ge.1 = ge %v.1, %zeros.1 : mask4
+            %sent = and %on, %ge.1 : mask4
+            send_masked 0 %sent, %v.1
             yield",
     );
     for n in LENGTHS {
@@ -390,17 +397,22 @@ fn rectangles_number_their_iterations_in_row_major_order() {
         send 0 %t\nyield",
     );
     let wide = text(
-        "lanes 4 : f32 { ^(%i: i64, %j: i64):
+        "lanes 4 tail 2 : f32 { ^(%i: i64, %j: i64):
         %k = mul %i, %m : i64
         %q0 = add %k, %j : i64
         %q = iota %q0 : i64x4
         %v = convert %q : f32x4
         %tenths = splat %tenth : f32x4
         %t = mul %v, %tenths : f32x4
-        %js = iota %j : i64x4
-        %ms = splat %m : i64x4
-        %on = lt %js, %ms : mask4
-        send_masked 0 %on, %t\nyield",
+        send 0 %t\nyield
+        } tail { ^(%i.1: i64, %j.1: i64, %on: mask2):
+        %k.1 = mul %i.1, %m : i64
+        %q0.1 = add %k.1, %j.1 : i64
+        %q.1 = iota %q0.1 : i64x2
+        %v.1 = convert %q.1 : f32x2
+        %tenths.1 = splat %tenth : f32x2
+        %t.1 = mul %v.1, %tenths.1 : f32x2
+        send_masked 0 %on, %t.1\nyield",
     );
     for (n, m) in [(3, 7), (60, 33), (2, 1025), (0, 9), (5, 0)] {
         let mut expected = Vec::new();
@@ -736,7 +748,7 @@ fn broken_programs_are_told_apart() {
     assert!(message(unchecked, vec![i64_arg(1), i64_arg(1)]).contains("do not fit"));
     let freed = "func @f(%n: i64) -> f64 { %a = alloc %n : [f64; 1] free %a %b = alloc %n : [f64; 1] %z = const 0 : i64 %v = load %a, %z : f64 return %v }";
     assert!(message(freed, vec![i64_arg(1)]).contains("after its end"));
-    let tail = "func @f(%n: i64) -> f64 { %o = const 1.0 : f64 %s = for %n reduce(sum f64 \"s\") vectorize lanes 4 : f64 { ^(%q: i64): %v = splat %o : f64x4 send 0 %v yield } return %s }";
+    let tail = "func @f(%n: i64) -> f64 { %o = const 1.0 : f64 %s = for %n reduce(sum f64 \"s\") vectorize lanes 4 tail 4 : f64 { ^(%q: i64): %v = splat %o : f64x4 send 0 %v yield } tail { ^(%q.1: i64, %on: mask4): %v.1 = splat %o : f64x4 send 0 %v.1 yield } return %s }";
     assert_eq!(run(tail, vec![i64_arg(8)]).results, [f64_arg(8.0)]);
     assert!(message(tail, vec![i64_arg(7)]).contains("beyond the end"));
     assert!(message("func @f() { return } func @g() { call @g return }", vec![]).contains("calls itself"));
@@ -768,6 +780,45 @@ fn outlined_loops_run_like_the_loops_they_were() {
         sum += x[s * 2000 / 64..(s + 1) * 2000 / 64].iter().fold(-0.0, |total, v| total + v);
     }
     assert_eq!(outcome.args[1], array_arg(&[sum]));
+}
+
+#[test]
+fn groups_end_with_their_row_and_where_a_segment_ends() {
+    // Counts how often each region runs; updates a float array of one element, so that there are segments.
+    let text = "func @f(%n: i64, %m: i64, %h: [f64; 1]) -> i64, i64 {
+        %zero = const 0 : i64
+        %one = const 1 : i64
+        %big, %small = for %n, %m reduce(sum i64 \"big\") reduce(sum i64 \"small\") array(sum %h) vectorize lanes 8 tail 2 : i64, i64 { ^(%i: i64, %j: i64):
+            %ones = splat %one : i64x8
+            %zeros = splat %zero : i64x8
+            %js = iota %j : i64x8
+            %f = convert %js : f64x8
+            update sum %h, %zeros, %f
+            send 0 %ones
+            yield
+        } tail { ^(%i.1: i64, %j.1: i64, %on: mask2):
+            %ones.1 = splat %one : i64x2
+            %zeros.1 = splat %zero : i64x2
+            %js.1 = iota %j.1 : i64x2
+            %f.1 = convert %js.1 : f64x2
+            update_masked sum %h, %on, %zeros.1, %f.1
+            update_fma_masked %h, %on, %zeros.1, %f.1, %f.1
+            send_masked 1 %on, %ones.1
+            yield
+        }
+        return %big, %small }";
+    let outcome = run(text, vec![i64_arg(3), i64_arg(21), array_arg(&[0.5])]);
+    // 63 iterations and one element are 63 segments of one iteration each: no group is whole.
+    assert_eq!(outcome.results, [i64_arg(0), i64_arg(63)]);
+    let row = (0..21).map(|j| f64::from(j + j * j)).sum::<f64>();
+    assert_eq!(outcome.args[2], array_arg(&[0.5 + 3.0 * row]));
+    // With as many elements as iterations there is one segment: rows of 21 are two groups of 8 and three pairs, the last half empty.
+    let mut elements = vec![0.0; 63];
+    let outcome = run(text, vec![i64_arg(3), i64_arg(21), array_arg(&elements)]);
+    assert_eq!(outcome.results, [i64_arg(48), i64_arg(15)]);
+    let squares = (16..21).map(|j| f64::from(j * j)).sum::<f64>();
+    elements[0] = 3.0 * ((0..21).map(f64::from).sum::<f64>() + squares);
+    assert_eq!(outcome.args[2], array_arg(&elements));
 }
 
 /// The programs that the IR was tried on before anything was built on it.
