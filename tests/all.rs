@@ -9,6 +9,7 @@ mod guard;
 mod hostile;
 mod house;
 mod kernels;
+mod lanes;
 mod machines;
 mod random;
 mod text;

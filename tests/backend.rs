@@ -23,7 +23,7 @@ static VARIANTS: LazyLock<Vec<(Target, OptLevel)>> = LazyLock::new(|| {
     targets.into_iter().flat_map(both).collect()
 });
 
-fn parse(text: &str) -> ir::Program {
+pub(crate) fn parse(text: &str) -> ir::Program {
     let program = ir::parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     ir::verify(&program).unwrap_or_else(|error| panic!("{error}\n{text}"));
     program
@@ -189,7 +189,11 @@ fn agree(program: &ir::Program, inputs: &[Arg]) -> Option<Vec<Arg>> {
     agree_on(&VARIANTS, program, inputs)
 }
 
-fn agree_on(variants: &[(Target, OptLevel)], program: &ir::Program, inputs: &[Arg]) -> Option<Vec<Arg>> {
+pub(crate) fn agree_on(
+    variants: &[(Target, OptLevel)],
+    program: &ir::Program,
+    inputs: &[Arg],
+) -> Option<Vec<Arg>> {
     let options = EvalOptions { seed: SEED, ..EvalOptions::default() };
     let wanted = eval(program, inputs.to_vec(), &options);
     for (target, opt) in variants {
@@ -232,12 +236,12 @@ fn all_same<'a>(a: impl Iterator<Item = &'a Arg> + Clone, b: impl Iterator<Item 
     a.clone().count() == b.clone().count() && a.zip(b).all(|(a, b)| a.is_same(b))
 }
 
-fn int(value: i64) -> Arg {
+pub(crate) fn int(value: i64) -> Arg {
     Arg::Scalar(Const::I64(value))
 }
 
 /// Numbers in which mistakes show.
-fn edges(ty: Scalar) -> Vec<u64> {
+pub(crate) fn edges(ty: Scalar) -> Vec<u64> {
     let floats = [
         0.0,
         -0.0,
@@ -363,7 +367,8 @@ fn elementwise(op: &str, operands: &[Scalar], result: Scalar) {
     agree(&parse(&text), &inputs);
 }
 
-const NUMBERS: [Scalar; 6] = [Scalar::I32, Scalar::I64, Scalar::U32, Scalar::U64, Scalar::F32, Scalar::F64];
+pub(crate) const NUMBERS: [Scalar; 6] =
+    [Scalar::I32, Scalar::I64, Scalar::U32, Scalar::U64, Scalar::F32, Scalar::F64];
 
 #[test]
 fn arithmetic_agrees_on_all_pairs_of_edges() {
@@ -458,7 +463,7 @@ fn integers_become_floats_with_one_rounding() {
 }
 
 /// The text of a constant.
-fn constant(word: u64, ty: Scalar) -> String {
+pub(crate) fn constant(word: u64, ty: Scalar) -> String {
     let mut program = ir::parse("func @f() { return }").unwrap();
     let func = &mut program.funcs[0];
     let code = ir::OpCode::Const(const_from_bits(word, ty));

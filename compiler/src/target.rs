@@ -128,14 +128,19 @@ impl Target {
         crate::backend::warm_up(self);
     }
 
+    /// Is it an x86-64?
+    pub fn is_x64(&self) -> bool {
+        self.0.speed.name() == "x64"
+    }
+
     /// Does one instruction compute `a * b + c` rounded once?
     pub fn fuses_multiply_add(&self) -> bool {
-        !cfg!(target_arch = "x86_64") || self.has("has_fma")
+        !self.is_x64() || self.has("has_fma")
     }
 
     /// Do single instructions round to an integral value?
     pub fn rounds(&self) -> bool {
-        !cfg!(target_arch = "x86_64") || self.has("has_sse41")
+        !self.is_x64() || self.has("has_sse41")
     }
 
     /// Cranelift's description of the target.

@@ -4,8 +4,8 @@
 //! stop flag; a block is sealed as soon as its predecessors are known; of a branch with one way out of a loop, that way comes first: Cranelift hoists nothing
 //! out of a loop any more once it has visited a block outside, and it visits the last way first.
 
+use super::classes::carried_in;
 use super::func::{Emitter, End, Flow, block_args};
-use super::memory::carried_in;
 use super::reduce::Sink;
 use crate::backend::CompileError;
 use crate::ir::{self, OpCode, Terminator};
@@ -131,10 +131,12 @@ impl<'a> Emitter<'a> {
             | OpCode::Select
             | OpCode::Convert
             | OpCode::Bitcast => op.args.iter().all(scalar),
-            OpCode::Fma => self.target.fuses_multiply_add(),
-            OpCode::Floor | OpCode::Ceil | OpCode::Trunc | OpCode::Nearest => self.target.rounds(),
+            OpCode::Fma => self.target.fuses_multiply_add() && op.args.iter().all(scalar),
+            OpCode::Floor | OpCode::Ceil | OpCode::Trunc | OpCode::Nearest => {
+                self.target.rounds() && op.args.iter().all(scalar)
+            }
             OpCode::Dim { .. } | OpCode::Seed => true,
-            OpCode::Send { reduction } => self.sends_to_register(*reduction),
+            OpCode::Send { reduction } => op.args.iter().all(scalar) && self.sends_to_register(*reduction),
             // They take long, or touch memory, or have effects.
             OpCode::Div
             | OpCode::FloorDiv

@@ -1,10 +1,12 @@
 //! One function: entry, values, exits, and the op by op walk.
 //!
 //! In: an `ir::Func`. Out: a Cranelift function of the signature `(ctx, env, lo, hi) -> status`.
-//! Holds: a scalar is one Cranelift value, an array is its pointer, sizes and (if strided) strides in bytes, so control flow carries arrays like numbers;
+//! Holds: a scalar is one Cranelift value, an array is its pointer, sizes and (if strided) strides in bytes, lanes are a group of vectors, so control flow
+//! carries them all like numbers;
 //! all stack memory is one slot, handed out in the order of nesting.
 
 use super::control::{Loop, Predicate};
+use super::lanes;
 use super::memory::ArrayMemory;
 use crate::backend::CompileError;
 use crate::ir::{self, OpCode, Terminator};
@@ -70,6 +72,7 @@ pub(super) fn build<'a>(
         starts: vec![u32::MAX; source.func.values.len()],
         pool: Vec::with_capacity(source.func.values.len()),
         memory,
+        mask_widths: lanes::mask_widths(source.func),
         loops: Vec::new(),
         frame: Frame { slot: None, top: 0, peak: 0 },
         leave,
@@ -104,6 +107,8 @@ pub(super) struct Emitter<'a> {
     starts: Vec<u32>,
     pool: Vec<clif::Value>,
     pub(super) memory: ArrayMemory,
+    /// Bytes per lane of each mask.
+    pub(super) mask_widths: Vec<u8>,
     /// Enclosing loops, innermost last.
     pub(super) loops: Vec<Loop>,
     frame: Frame,
@@ -285,8 +290,10 @@ impl<'a> Emitter<'a> {
         if dfg.num_blocks() > super::BLOCK_LIMIT {
             return too_large(super::BLOCK_LIMIT, "branches");
         }
-        if op.args.iter().chain(&op.results).any(|&value| func.ty(value).lanes() > 0) {
-            return Err(self.unsupported(op));
+        let has_lanes = |&value: &ir::Value| func.ty(value).lanes() > 0;
+        if op.regions.is_empty() && op.args.iter().chain(&op.results).any(has_lanes) {
+            self.lanes_op(op)?;
+            return Ok(Flow::Goes);
         }
         match &op.code {
             OpCode::Const(constant) => {
@@ -358,7 +365,7 @@ impl<'a> Emitter<'a> {
             OpCode::RunLoop { number } => self.run_loop(op, *number),
             // Bodies from the prelude stand here by now.
             OpCode::Math(_)
-            // Lanes.
+            // Lanes: see `lanes`.
             | OpCode::Splat
             | OpCode::Iota
             | OpCode::Extract { .. }
@@ -378,8 +385,28 @@ impl<'a> Emitter<'a> {
     /// The Cranelift values that an IR value is made of.
     pub(super) fn comps(&self, value: ir::Value) -> &[clif::Value] {
         let start = self.starts[value.index()] as usize;
-        let count = comp_count(self.func.ty(value));
+        let count = self.comp_count(value);
         &self.pool[start..start + count]
+    }
+
+    /// How many Cranelift values an IR value is made of.
+    pub(super) fn comp_count(&self, value: ir::Value) -> usize {
+        match self.func.ty(value) {
+            ir::Type::Scalar(_) => 1,
+            ir::Type::Array { rank, layout, .. } => array_comps(rank, layout),
+            ir::Type::Lanes(scalar, lanes) => lanes::registers(lanes::lane_bytes(scalar), lanes),
+            ir::Type::Mask(lanes) => lanes::registers(self.mask_width(value), lanes),
+        }
+    }
+
+    /// The type of each of them.
+    fn comp_type(&self, value: ir::Value) -> clif::Type {
+        match self.func.ty(value) {
+            ir::Type::Scalar(scalar) => clif_type(scalar),
+            ir::Type::Array { .. } => types::I64,
+            ir::Type::Lanes(scalar, _) => lanes::vector_type(scalar),
+            ir::Type::Mask(_) => lanes::mask_type(self.mask_width(value)),
+        }
     }
 
     /// The Cranelift value of a scalar.
@@ -389,7 +416,7 @@ impl<'a> Emitter<'a> {
 
     /// Says what an IR value is made of.
     pub(super) fn bind(&mut self, value: ir::Value, comps: &[clif::Value]) {
-        debug_assert_eq!(comps.len(), comp_count(self.func.ty(value)));
+        debug_assert_eq!(comps.len(), self.comp_count(value));
         self.starts[value.index()] = self.pool.len() as u32;
         self.pool.extend_from_slice(comps);
     }
@@ -398,7 +425,7 @@ impl<'a> Emitter<'a> {
     pub(super) fn bind_all(&mut self, values: &[ir::Value], comps: &[clif::Value]) {
         let mut at = 0;
         for &value in values {
-            let count = comp_count(self.func.ty(value));
+            let count = self.comp_count(value);
             self.bind(value, &comps[at..at + count]);
             at += count;
         }
@@ -413,7 +440,8 @@ impl<'a> Emitter<'a> {
     pub(super) fn block_for(&mut self, values: &[ir::Value]) -> clif::Block {
         let block = self.b.create_block();
         for &value in values {
-            for ty in comp_types(self.func.ty(value)) {
+            let ty = self.comp_type(value);
+            for _ in 0..self.comp_count(value) {
                 self.b.append_block_param(block, ty);
             }
         }
@@ -480,9 +508,9 @@ impl<'a> Emitter<'a> {
         let at = |k: usize| 8 * (slot + k) as i32;
         match ty {
             ir::Type::Scalar(scalar) => vec![self.load_slot(base, slot, scalar, flags)],
-            ir::Type::Array { .. } => {
-                (0..comp_count(ty)).map(|k| self.b.ins().load(types::I64, flags, base, at(k))).collect()
-            }
+            ir::Type::Array { rank, layout, .. } => (0..array_comps(rank, layout))
+                .map(|k| self.b.ins().load(types::I64, flags, base, at(k)))
+                .collect(),
             ir::Type::Lanes(..) | ir::Type::Mask(_) => unreachable!("lanes do not cross a function's border"),
         }
     }
@@ -634,20 +662,11 @@ pub(super) fn slots(ty: ir::Type) -> usize {
     }
 }
 
-fn comp_count(ty: ir::Type) -> usize {
-    match ty {
-        ir::Type::Array { rank, layout: Layout::Contiguous, .. } => 1 + usize::from(rank),
-        ir::Type::Array { rank, layout: Layout::Strided, .. } => 1 + 2 * usize::from(rank),
-        ir::Type::Scalar(_) | ir::Type::Lanes(..) | ir::Type::Mask(_) => 1,
+fn array_comps(rank: u8, layout: Layout) -> usize {
+    match layout {
+        Layout::Contiguous => 1 + usize::from(rank),
+        Layout::Strided => 1 + 2 * usize::from(rank),
     }
-}
-
-fn comp_types(ty: ir::Type) -> impl Iterator<Item = clif::Type> {
-    let each = match ty {
-        ir::Type::Scalar(scalar) => clif_type(scalar),
-        ir::Type::Array { .. } | ir::Type::Lanes(..) | ir::Type::Mask(_) => types::I64,
-    };
-    std::iter::repeat_n(each, comp_count(ty))
 }
 
 pub(super) fn clif_type(scalar: Scalar) -> clif::Type {

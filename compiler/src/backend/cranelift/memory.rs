@@ -5,8 +5,9 @@
 //! (different array values never overlap) then lets Cranelift keep an element in a register across a store to another array.
 //! Element loads may not be moved past control flow: the check that makes them safe may stand there.
 
+use super::classes::Classes;
 use super::func::{Emitter, Purpose, clif_type};
-use crate::ir::{self, OpCode, Terminator};
+use crate::ir::{self, OpCode};
 use cranelift_codegen::ir::{self as clif, AliasRegion, AliasRegionData, InstBuilder, MemFlagsData, types};
 use cranelift_frontend::FunctionBuilder;
 use kiln_abi::{HostFn, ReduceOp};
@@ -15,9 +16,8 @@ use kiln_lang::types::{Layout, Scalar};
 /// Alias regions of a function.
 pub(super) struct ArrayMemory {
     purposes: [AliasRegion; 5],
-    /// Per IR value: another value of its class, or itself.
-    classes: Vec<u32>,
-    /// Per IR value that represents a class: its region.
+    classes: Classes,
+    /// Per class: its region.
     regions: Vec<Option<AliasRegion>>,
     count: u32,
 }
@@ -37,81 +37,16 @@ impl ArrayMemory {
             region(Purpose::Terms as u32, "terms"),
             region(Purpose::Results as u32, "results"),
         ];
-        let mut memory = ArrayMemory {
-            purposes,
-            classes: (0..func.values.len() as u32).collect(),
-            regions: vec![None; func.values.len()],
-            count: 0,
-        };
-        memory.join_region(func, func.body, &mut Vec::new());
-        memory
+        let classes = Classes::of(func, ir::Type::is_array);
+        ArrayMemory { purposes, classes, regions: vec![None; func.values.len()], count: 0 }
     }
 
     pub(super) fn purpose(&self, purpose: Purpose) -> AliasRegion {
         self.purposes[purpose as usize]
     }
 
-    /// Joins the classes of arrays that control flow hands from one value to another.
-    fn join_region(&mut self, func: &ir::Func, region: ir::RegionId, loops: &mut Vec<ir::OpId>) {
-        for &id in &func.region(region).ops {
-            let op = func.op(id);
-            let is_loop = matches!(op.code, OpCode::For(_) | OpCode::While);
-            if is_loop {
-                loops.push(id);
-                let init = carried_in(op);
-                self.join(func, init, carried_results(op, init.len()));
-                for &inner in &op.regions {
-                    let params = &func.region(inner).params;
-                    self.join(func, init, &params[params.len() - init.len()..]);
-                }
-            }
-            for (position, &inner) in op.regions.iter().enumerate() {
-                self.join_region(func, inner, loops);
-                match &func.region(inner).end {
-                    Terminator::Yield(args) if is_loop => {
-                        // A `while`'s first region yields its condition before the values.
-                        let is_condition = matches!(op.code, OpCode::While) && position == 0;
-                        self.join(func, carried_in(op), &args[usize::from(is_condition)..]);
-                    }
-                    Terminator::Yield(args) => self.join(func, &op.results, args),
-                    Terminator::Break(..)
-                    | Terminator::Continue(..)
-                    | Terminator::Return(_)
-                    | Terminator::Open => {}
-                }
-            }
-            if is_loop {
-                loops.pop();
-            }
-        }
-        if let Terminator::Break(level, args) | Terminator::Continue(level, args) = &func.region(region).end
-            && let Some(index) = loops.len().checked_sub(1 + *level as usize)
-        {
-            self.join(func, carried_in(func.op(loops[index])), args);
-        }
-    }
-
-    fn join(&mut self, func: &ir::Func, left: &[ir::Value], right: &[ir::Value]) {
-        for (&a, &b) in left.iter().zip(right) {
-            if func.ty(a).is_array() {
-                let (a, b) = (self.class(a), self.class(b));
-                self.classes[a as usize] = b;
-            }
-        }
-    }
-
-    fn class(&mut self, value: ir::Value) -> u32 {
-        let mut at = value.0;
-        while self.classes[at as usize] != at {
-            let next = self.classes[at as usize];
-            self.classes[at as usize] = self.classes[next as usize];
-            at = next;
-        }
-        at
-    }
-
     fn region_of(&mut self, array: ir::Value, b: &mut FunctionBuilder<'_>) -> Option<AliasRegion> {
-        let class = self.class(array) as usize;
+        let class = self.classes.class(array);
         if self.regions[class].is_none() && self.count < MAX_REGIONS {
             let user_id = self.purposes.len() as u32 + self.count;
             self.count += 1;
@@ -120,18 +55,6 @@ impl ArrayMemory {
         }
         self.regions[class]
     }
-}
-
-/// The initial carried values of a loop.
-pub(super) fn carried_in(op: &ir::Op) -> &[ir::Value] {
-    match &op.code {
-        OpCode::For(data) => &op.args[usize::from(data.rank)..],
-        _ => &op.args,
-    }
-}
-
-fn carried_results(op: &ir::Op, count: usize) -> &[ir::Value] {
-    &op.results[..count]
 }
 
 impl Emitter<'_> {
@@ -225,7 +148,7 @@ impl Emitter<'_> {
 
     /// Address of an element: a base and a constant offset. What does not depend on the last index stays apart from it, so that it leaves an inner
     /// loop over that index.
-    fn element(&mut self, array: ir::Value, indices: &[ir::Value]) -> (clif::Value, i32) {
+    pub(super) fn element(&mut self, array: ir::Value, indices: &[ir::Value]) -> (clif::Value, i32) {
         let ir::Type::Array { elem, rank, layout } = self.func.ty(array) else {
             unreachable!("verified: only arrays are indexed")
         };
@@ -300,7 +223,7 @@ impl Emitter<'_> {
         }
     }
 
-    fn scale(&mut self, index: clif::Value, elem: Scalar) -> clif::Value {
+    pub(super) fn scale(&mut self, index: clif::Value, elem: Scalar) -> clif::Value {
         match elem_bytes(elem).trailing_zeros() {
             0 => index,
             shift => self.b.ins().ishl_imm_u(index, i64::from(shift)),
@@ -308,7 +231,7 @@ impl Emitter<'_> {
     }
 
     /// Elements may lie at any alignment.
-    fn element_flags(&mut self, array: ir::Value) -> MemFlagsData {
+    pub(super) fn element_flags(&mut self, array: ir::Value) -> MemFlagsData {
         let region = self.memory.region_of(array, &mut self.b);
         MemFlagsData::new().with_notrap().with_alias_region(region)
     }

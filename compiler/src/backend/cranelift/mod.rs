@@ -3,12 +3,15 @@
 //! In: `ir::Program`. Out: [`Emitted`]. Holds: one IR function is one machine function of [`kiln_abi::CodeFn`]'s signature; functions lie at
 //! 64-byte boundaries in the order of their numbers; all that code needs from outside it finds through `ctx`, so there are no relocations.
 //!
-//! `func` drives a function; its neighbours hold one kind of op each: `scalar`, `divide`, `philox`, `memory`, `control`, `range`, `reduce`, `call`.
+//! `func` drives a function; its neighbours hold one kind of op each: `scalar`, `divide`, `philox`, `memory`, `control`, `range`, `reduce`, `call`; `lanes` has
+//! ops on several lanes.
 
 mod call;
+mod classes;
 mod control;
 mod divide;
 mod func;
+mod lanes;
 mod memory;
 mod philox;
 mod range;
@@ -100,7 +103,9 @@ fn add_function(
     let func = &program.funcs[number];
     let internal = |message: String| CompileError::Internal { func: func.name.to_string(), message };
     let too_large = |limit, of| CompileError::TooLarge { func: func.name.to_string(), limit, of };
-    let isa = target.isa(options.opt);
+    // Cranelift's mid-end would undo the interleaving of lanes.
+    let opt = if lanes::has_lanes(func) { OptLevel::None } else { options.opt };
+    let isa = target.isa(opt);
     let context = &mut scratch.context;
     context.clear();
     context.set_disasm(options.listing);

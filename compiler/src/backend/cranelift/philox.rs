@@ -11,13 +11,13 @@
 
 use super::func::{Emitter, Purpose};
 use crate::ir;
-use cranelift_codegen::ir::{self as clif, Endianness, InstBuilder, MemFlagsData, types};
+use cranelift_codegen::ir::{self as clif, InstBuilder, MemFlagsData, types};
 use kiln_abi::HostFn;
 use kiln_lang::types::Generator;
 
-const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
-const KEY_STEPS: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
-const ROUNDS: u32 = 10;
+pub(super) const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+pub(super) const KEY_STEPS: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+pub(super) const ROUNDS: u32 = 10;
 
 /// A 32-bit word: known, or the low half of an i64 whose high half may hold anything.
 #[derive(Clone, Copy)]
@@ -50,20 +50,31 @@ impl Emitter<'_> {
         }
     }
 
-    /// Cranelift has no AES instructions: the host computes the block.
     fn ars(&mut self, op: &ir::Op, kind: u8) {
         let [key, index, block] = [0, 1, 2].map(|k| self.scalar(op.args[k]));
+        let words = self.ars_block(key, index, block, kind);
+        for (&result, word) in op.results.iter().zip(words) {
+            self.bind(result, &[word]);
+        }
+    }
+
+    /// Cranelift has no AES instructions: the host computes the block.
+    pub(super) fn ars_block(
+        &mut self,
+        key: clif::Value,
+        index: clif::Value,
+        block: clif::Value,
+        kind: u8,
+    ) -> [clif::Value; 2] {
         let block = self.tag(block, u64::from(kind) << 60);
         let area = self.take(2);
         let out = self.address(area);
         self.host(HostFn::Ars, &[key, index, block, out], None);
         let flags = self.flags(Purpose::Frame);
         let out = self.address(area);
-        for (half, &result) in op.results.iter().enumerate() {
-            let word = self.b.ins().load(types::I64, flags, out, 8 * half as i32);
-            self.bind(result, &[word]);
-        }
+        let words = [0, 8].map(|offset| self.b.ins().load(types::I64, flags, out, offset));
         self.give_back(area);
+        words
     }
 
     fn philox(&mut self, op: &ir::Op, kind: u8) {
@@ -148,7 +159,7 @@ impl Emitter<'_> {
         }
     }
 
-    fn byte_order(&mut self, double_words: [u8; 4]) -> clif::Immediate {
+    pub(super) fn byte_order(&mut self, double_words: [u8; 4]) -> clif::Immediate {
         self.b.func.dfg.immediates.push(clif::ConstantData::from(&bytes_of(double_words)[..]))
     }
 
@@ -172,18 +183,6 @@ impl Emitter<'_> {
             place.copy_from_slice(&word.to_le_bytes());
         }
         self.vector_constant(types::I32X4, bytes)
-    }
-
-    fn vector_constant(&mut self, ty: clif::Type, bytes: [u8; 16]) -> clif::Value {
-        let data = self.b.func.dfg.constants.insert(clif::ConstantData::from(&bytes[..]));
-        self.b.ins().vconst(ty, data)
-    }
-
-    fn reinterpret(&mut self, ty: clif::Type, vector: clif::Value) -> clif::Value {
-        if self.b.func.dfg.value_type(vector) == ty {
-            return vector;
-        }
-        self.b.ins().bitcast(ty, MemFlagsData::new().with_endianness(Endianness::Little), vector)
     }
 
     /// Words in general registers. Known ones are folded, so that a block with a constant number starts two multiplications ahead.

@@ -4,9 +4,9 @@
 //! row by row), blocks (1024 ordinals each, for ordered reductions). Holds: the body is emitted once; a loop ends with its only branch; the stop flag is read
 //! at most every [`STRIP`] turns of a short innermost loop, at every turn of others, and never in a chunk's own loop, which the runtime cuts.
 
+use super::classes::carried_in;
 use super::control::Loop;
 use super::func::{Emitter, End, block_args};
-use super::memory::carried_in;
 use super::reduce::{Sink, is_ordered};
 use crate::backend::CompileError;
 use crate::ir::{self, ForData};

@@ -113,7 +113,7 @@ impl Emitter<'_> {
         }
     }
 
-    fn host_float(
+    pub(super) fn host_float(
         &mut self,
         f64_fn: HostFn,
         f32_fn: HostFn,
@@ -126,7 +126,7 @@ impl Emitter<'_> {
 
     pub(super) fn min(&mut self, ty: Scalar, a: clif::Value, b: clif::Value) -> clif::Value {
         match ty {
-            Scalar::F32 | Scalar::F64 if !cfg!(target_arch = "x86_64") => self.b.ins().fmin(a, b),
+            Scalar::F32 | Scalar::F64 if !self.target.is_x64() => self.b.ins().fmin(a, b),
             Scalar::F32 | Scalar::F64 => {
                 // MINSD gives its second operand for NaN and for two zeros, so the two orders differ only there: or-ing them keeps -0 (sign bit) and NaN
                 // (all exponent bits and some mantissa bit).
@@ -141,7 +141,7 @@ impl Emitter<'_> {
 
     pub(super) fn max(&mut self, ty: Scalar, a: clif::Value, b: clif::Value) -> clif::Value {
         match ty {
-            Scalar::F32 | Scalar::F64 if !cfg!(target_arch = "x86_64") => self.b.ins().fmax(a, b),
+            Scalar::F32 | Scalar::F64 if !self.target.is_x64() => self.b.ins().fmax(a, b),
             Scalar::F32 | Scalar::F64 => {
                 // As for `min`, the two orders differ only for NaN and two zeros. d = first ^ second is +0 if they agree: then r - d = first.
                 // Two zeros: d = r = -0, and -0 - -0 = +0. NaN: first | second is NaN, and stays so.
@@ -178,7 +178,7 @@ impl Emitter<'_> {
     ) -> clif::Value {
         let func = self.func;
         let flag = self.scalar(condition);
-        if !ty.is_float() || !cfg!(target_arch = "x86_64") {
+        if !ty.is_float() || !self.target.is_x64() {
             return self.b.ins().select(flag, a, b);
         }
         // A comparison of floats of the same width can be made as a mask, in the registers where the operands are.
@@ -204,7 +204,7 @@ impl Emitter<'_> {
     }
 
     /// To another scalar type: ints wrap or extend, int to float rounds once, float to int saturates with NaN as 0, to bool is `!= 0`.
-    fn convert(&mut self, from: Scalar, to: Scalar, value: clif::Value) -> clif::Value {
+    pub(super) fn convert(&mut self, from: Scalar, to: Scalar, value: clif::Value) -> clif::Value {
         let (from_ty, to_ty) = (clif_type(from), clif_type(to));
         if from == to {
             return value;
@@ -253,7 +253,7 @@ impl Emitter<'_> {
 
 /// One of the six comparisons.
 #[derive(Clone, Copy)]
-enum Comparison {
+pub(super) enum Comparison {
     Eq,
     Ne,
     Lt,
@@ -262,7 +262,7 @@ enum Comparison {
     Ge,
 }
 
-fn comparison(code: &OpCode) -> Option<Comparison> {
+pub(super) fn comparison(code: &OpCode) -> Option<Comparison> {
     match code {
         OpCode::Eq => Some(Comparison::Eq),
         OpCode::Ne => Some(Comparison::Ne),
@@ -276,7 +276,7 @@ fn comparison(code: &OpCode) -> Option<Comparison> {
 
 impl Comparison {
     /// False for NaN, except `Ne`.
-    fn float(self) -> FloatCC {
+    pub(super) fn float(self) -> FloatCC {
         match self {
             Comparison::Eq => FloatCC::Equal,
             Comparison::Ne => FloatCC::NotEqual,
@@ -287,7 +287,7 @@ impl Comparison {
         }
     }
 
-    fn int(self, signed: bool) -> IntCC {
+    pub(super) fn int(self, signed: bool) -> IntCC {
         match (self, signed) {
             (Comparison::Eq, _) => IntCC::Equal,
             (Comparison::Ne, _) => IntCC::NotEqual,
