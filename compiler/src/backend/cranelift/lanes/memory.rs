@@ -124,10 +124,39 @@ impl Emitter<'_> {
             };
             return self.store_row(&new, elem, base, offset, flags, lanes);
         }
-        // Elements may coincide: one after another.
         let places = self.places(array, indices, lanes);
-        let (a, b) = (self.elements_of(a), self.elements_of(b));
-        for (lane, (base, offset)) in places.into_iter().enumerate() {
+        self.update_each(elem, &places, flags, reduce, [a, b]);
+    }
+
+    /// The same, with a mask before the indices: lanes that are off update a place in the frame that nobody reads.
+    pub(super) fn lanes_update_masked(&mut self, op: &ir::Op, reduce: Option<ReduceOp>) {
+        let (array, mask) = (op.args[0], op.args[1]);
+        let factors = if matches!(op.code, OpCode::UpdateFmaMasked) { 2 } else { 1 };
+        let (indices, terms) = op.args[2..].split_at(op.args.len() - 2 - factors);
+        let elem = self.func.ty(array).scalar();
+        let lanes = self.func.ty(mask).lanes();
+        let places = self.places(array, indices, lanes);
+        let area = self.take(1);
+        let elsewhere = self.address(area);
+        let zero = self.b.ins().iconst(types::I64, 0);
+        let flags = MemFlagsData::new().with_notrap();
+        self.b.ins().store(flags, zero, elsewhere, 0);
+        let places = self.masked_places(mask, places, elsewhere);
+        self.update_each(elem, &places, flags, reduce, [terms[0], terms[terms.len() - 1]]);
+        self.give_back(area);
+    }
+
+    /// Updates elements that may coincide: one lane after another.
+    fn update_each(
+        &mut self,
+        elem: Scalar,
+        places: &[(clif::Value, i32)],
+        flags: MemFlagsData,
+        reduce: Option<ReduceOp>,
+        terms: [ir::Value; 2],
+    ) {
+        let [a, b] = terms.map(|term| self.elements_of(term));
+        for (lane, &(base, offset)) in places.iter().enumerate() {
             let old = self.b.ins().load(clif_type(elem), flags, base, offset);
             let new = match reduce {
                 Some(reduce) => self.combine(reduce, elem, old, a[lane]),

@@ -147,6 +147,8 @@ impl Emitter<'_> {
             OpCode::StoreMasked => self.lanes_store_masked(op),
             OpCode::Update(reduce) => self.lanes_update(op, Some(*reduce)),
             OpCode::UpdateFma => self.lanes_update(op, None),
+            OpCode::UpdateMasked(reduce) => self.lanes_update_masked(op, Some(*reduce)),
+            OpCode::UpdateFmaMasked => self.lanes_update_masked(op, None),
             // Bodies from the prelude stand here by now; lanes do not cross a function's border; the rest takes and gives scalars and arrays.
             OpCode::Math(_)
             | OpCode::Send { .. }
