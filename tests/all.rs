@@ -11,5 +11,6 @@ mod house;
 mod kernels;
 mod lanes;
 mod machines;
+mod peers;
 mod random;
 mod text;

@@ -66,7 +66,7 @@ fn unsafe_code_stays_in_its_rooms() {
 #[test]
 fn every_file_opens_by_saying_what_it_does() {
     let mut failures = Vec::new();
-    for folder in ["lang/src", "compiler/src", "runtime/src", "runtime/abi/src", "src", "tests"] {
+    for folder in ["lang/src", "compiler/src", "runtime/src", "runtime/abi/src", "src", "tests", "benches"] {
         for file in files(folder, "rs") {
             if !fs::read_to_string(&file).expect("source").starts_with("//!") {
                 failures.push(file.display().to_string());
@@ -85,6 +85,8 @@ fn paths_named_in_the_documents_exist() {
         "CONTRIBUTING.md",
         "CHANGELOG.md",
         "docs/language.md",
+        "docs/performance.md",
+        "benches/peers/README.md",
         "compiler/src/ir/README.md",
     ];
     for document in documents {
