@@ -3,7 +3,7 @@
 //! In: small IR programs and inputs. Out: nothing, or where they differ. Holds: each program runs on the oracle, and as machine code at both levels of
 //! effort for four kinds of machine; results, arrays, errors and their values agree to the bit (NaN is one value).
 
-use kiln_compiler::backend::{EmitOptions, Emitted, emit};
+use kiln_compiler::backend::{EmitOptions, Emitted, Wide, emit};
 use kiln_compiler::ir::{self, const_bits, const_from_bits, const_scalar};
 use kiln_compiler::ir::{Arg, ArrayData, EvalError, EvalOptions, eval};
 use kiln_compiler::target::{IsaCap, OptLevel, Target};
@@ -15,12 +15,20 @@ use std::time::{Duration, Instant};
 
 const SEED: u64 = 0x0123_4567_89ab_cdef;
 
-/// Machines and levels of effort.
-static VARIANTS: LazyLock<Vec<(Target, OptLevel)>> = LazyLock::new(|| {
+/// A machine, a level of effort, and which functions go to the wide backend.
+pub(crate) type Variant = (Target, OptLevel, Wide);
+
+/// Machines and levels of effort; this machine first, then what the wide backend makes for it and for AVX2 (where the machine has that; Cranelift steps in
+/// otherwise, and for functions that it does not take), then less and less.
+static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
     let host = Target::host();
-    let targets = [host.clone(), host.capped(IsaCap::Avx2), host.capped(IsaCap::V128), Target::generic()];
-    let both = |target: Target| [(target.clone(), OptLevel::None), (target, OptLevel::Speed)];
-    targets.into_iter().flat_map(both).collect()
+    let avx2 = host.capped(IsaCap::Avx2);
+    let both = |target: Target| {
+        [(target.clone(), OptLevel::None, Wide::Never), (target, OptLevel::Speed, Wide::Never)]
+    };
+    let wide = [(host.clone(), OptLevel::Speed, Wide::All), (avx2.clone(), OptLevel::Speed, Wide::All)];
+    let others = [avx2, host.capped(IsaCap::V128), Target::generic()];
+    both(host).into_iter().chain(wide).chain(others.into_iter().flat_map(both)).collect()
 });
 
 pub(crate) fn parse(text: &str) -> ir::Program {
@@ -37,8 +45,8 @@ struct Loaded {
     results: Vec<ir::Type>,
 }
 
-fn load(program: &ir::Program, target: &Target, opt: OptLevel) -> Loaded {
-    let options = EmitOptions { opt, listing: false, verify: true };
+fn load(program: &ir::Program, (target, opt, wide): &Variant) -> Loaded {
+    let options = EmitOptions { opt: *opt, listing: false, verify: true, wide: *wide };
     let emitted =
         emit(program, target, &options).unwrap_or_else(|error| panic!("{error}\n{}", ir::print(program)));
     // SAFETY: the compiler made these bytes for this machine, or for less.
@@ -189,21 +197,17 @@ fn agree(program: &ir::Program, inputs: &[Arg]) -> Option<Vec<Arg>> {
     agree_on(&VARIANTS, program, inputs)
 }
 
-pub(crate) fn agree_on(
-    variants: &[(Target, OptLevel)],
-    program: &ir::Program,
-    inputs: &[Arg],
-) -> Option<Vec<Arg>> {
+pub(crate) fn agree_on(variants: &[Variant], program: &ir::Program, inputs: &[Arg]) -> Option<Vec<Arg>> {
     let options = EvalOptions { seed: SEED, ..EvalOptions::default() };
     let wanted = eval(program, inputs.to_vec(), &options);
-    for (target, opt) in variants {
-        let loaded = load(program, target, *opt);
+    for variant in variants {
+        let loaded = load(program, variant);
         for threads in if program.loops.is_empty() { 1..=1 } else { 1..=3 } {
             let found = loaded.call(inputs, &Pool::new(threads), &StopFlag::new());
             let context = || {
                 let text = ir::print(program);
                 format!(
-                    "{target:?} {opt:?} {threads} threads\nfound {found:?}\nwanted {wanted:?}\n{text}\n{inputs:?}"
+                    "{variant:?} {threads} threads\nfound {found:?}\nwanted {wanted:?}\n{text}\n{inputs:?}"
                 )
             };
             match (&found, &wanted) {
@@ -474,7 +478,7 @@ pub(crate) fn constant(word: u64, ty: Scalar) -> String {
 
 #[test]
 fn known_divisors_and_shift_counts_agree() {
-    let variants = [(Target::host(), OptLevel::None), (Target::host(), OptLevel::Speed)];
+    let variants = &VARIANTS[..4];
     for ty in [Scalar::I32, Scalar::I64, Scalar::U32, Scalar::U64] {
         let known = edges(ty);
         let mut body = String::new();
@@ -499,7 +503,7 @@ fn known_divisors_and_shift_counts_agree() {
         let size = 5 * known.len() * known.len();
         let dims = vec![known.len() as i64, 5 * known.len() as i64];
         let output = ArrayData { elem: ty, dims, data: vec![0; size] };
-        agree_on(&variants, &parse(&text), &[Arg::Array(input), Arg::Array(output)]);
+        agree_on(variants, &parse(&text), &[Arg::Array(input), Arg::Array(output)]);
     }
 }
 
@@ -607,8 +611,8 @@ fn reductions_of_a_serial_loop_keep_the_order() {
                     }
                 };
                 let array = ArrayData { elem: ty, dims: vec![n], data: (0..n).map(word).collect() };
-                agree_on(&VARIANTS[..2], &program, &[Arg::Array(array.clone())]);
-                agree_on(&VARIANTS[6..], &program, &[Arg::Array(array)]);
+                agree_on(&VARIANTS[..4], &program, &[Arg::Array(array.clone())]);
+                agree_on(&VARIANTS[8..], &program, &[Arg::Array(array)]);
             }
         }
     }
@@ -679,8 +683,8 @@ fn outlined(parallel: &str, extents: &[i64]) {
         Arg::Array(ArrayData::f64s(&[13], &[0.25; 13])),
     ];
     inputs.extend(extents.iter().map(|&extent| int(extent)));
-    agree_on(&VARIANTS[..2], &program, &inputs);
-    agree_on(&VARIANTS[6..], &program, &inputs);
+    agree_on(&VARIANTS[..4], &program, &inputs);
+    agree_on(&VARIANTS[8..], &program, &inputs);
 }
 
 #[test]
@@ -963,18 +967,20 @@ fn endless_loops_can_be_stopped() {
         let text = format!(
             "func @f(%huge: i64) -> i64 {{ %z = const 0 : i64 %one = const 1 : i64 {body} return %r }}"
         );
-        let loaded = load(&parse(&text), &Target::host(), OptLevel::Speed);
-        let stop = StopFlag::new();
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                std::thread::sleep(Duration::from_millis(5));
-                stop.cancel();
+        for variant in &VARIANTS[1..3] {
+            let loaded = load(&parse(&text), variant);
+            let stop = StopFlag::new();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    std::thread::sleep(Duration::from_millis(5));
+                    stop.cancel();
+                });
+                let start = Instant::now();
+                let ending = loaded.call(&[int(1 << 62)], &Pool::new(1), &stop);
+                assert!(matches!(ending, Ending::Other(Failure::Stopped(_))), "{ending:?}");
+                assert!(start.elapsed() < Duration::from_secs(5), "{text}");
             });
-            let start = Instant::now();
-            let ending = loaded.call(&[int(1 << 62)], &Pool::new(1), &stop);
-            assert!(matches!(ending, Ending::Other(Failure::Stopped(_))), "{ending:?}");
-            assert!(start.elapsed() < Duration::from_secs(5), "{text}");
-        });
+        }
     }
 }
 
@@ -1006,8 +1012,8 @@ fn printed_values_reach_the_sink() {
     }
     func @g(%k: i32) { %h = const 0.5 : f64 print %k, %h return }";
     let program = parse(text);
-    for (target, opt) in VARIANTS.iter() {
-        let loaded = load(&program, target, *opt);
+    for variant in VARIANTS.iter() {
+        let loaded = load(&program, variant);
         let print_type = |ty: &ir::Type| match ty {
             ir::Type::Array { elem, rank, .. } => {
                 PrintType { kind: ir::kind_of(*elem), rank: Some(usize::from(*rank)) }

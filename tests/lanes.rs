@@ -3,7 +3,8 @@
 //! In: small IR programs whose values have 2 to 32 lanes. Out: nothing, or where code and oracle differ. Holds: every op on every type, count of lanes and kind
 //! of machine, on numbers in which mistakes show; arrays, results and errors agree to the bit (NaN is one value).
 
-use super::backend::{NUMBERS, agree_on, constant, edges, int, parse};
+use super::backend::{NUMBERS, Variant, agree_on, constant, edges, int, parse};
+use kiln_compiler::backend::Wide;
 use kiln_compiler::ir::{Arg, ArrayData};
 use kiln_compiler::target::{IsaCap, OptLevel, Target};
 use kiln_lang::types::Scalar;
@@ -12,10 +13,10 @@ use std::sync::LazyLock;
 const LANES: [u8; 5] = [2, 4, 8, 16, 32];
 
 /// Machines; code with lanes is made with one effort only.
-static MACHINES: LazyLock<Vec<(Target, OptLevel)>> = LazyLock::new(|| {
+static MACHINES: LazyLock<Vec<Variant>> = LazyLock::new(|| {
     let host = Target::host();
     let targets = [host.clone(), host.capped(IsaCap::Avx2), host.capped(IsaCap::V128), Target::generic()];
-    targets.map(|target| (target, OptLevel::Speed)).to_vec()
+    targets.map(|target| (target, OptLevel::Speed, Wide::Never)).to_vec()
 });
 
 /// The text of a type in lanes.

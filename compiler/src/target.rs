@@ -54,7 +54,7 @@ pub enum OptLevel {
 pub struct Target(Arc<Inner>);
 
 struct Inner {
-    /// Names of the features in force, sorted, as Cranelift spells them: `has_avx2` and so on.
+    /// Names of the features in force, sorted: `has_avx2` and so on, as Cranelift spells them, and those of [`OWN_FEATURES`].
     features: Vec<&'static str>,
     cap: IsaCap,
     key: String,
@@ -73,8 +73,20 @@ impl Target {
             .filter(|flag| flag.as_bool() == Some(true) && cranelift_knows(flag.name))
             .map(|flag| flag.name)
             .collect();
+        features
+            .extend(OWN_FEATURES.iter().filter(|feature| (feature.detected)()).map(|feature| feature.name));
         features.sort_unstable();
         Target::new(features, IsaCap::Avx512)
+    }
+
+    /// A CPU of this architecture that has everything up to a level, whatever this one has: for listings. Its code may not run here.
+    pub fn model(cap: IsaCap) -> Target {
+        let everything = builder(Features::Baseline).iter().map(|setting| setting.name);
+        let known = everything.filter(|name| name.starts_with("has_") && cranelift_knows(name));
+        let own = OWN_FEATURES.iter().map(|feature| feature.name);
+        let mut features: Vec<&'static str> = known.chain(own).filter(|name| needs(name) <= cap).collect();
+        features.sort_unstable();
+        Target::new(features, cap)
     }
 
     /// The same machine, with no vector instructions above `cap`.
@@ -92,7 +104,8 @@ impl Target {
     fn new(features: Vec<&'static str>, cap: IsaCap) -> Target {
         let isa = |level| {
             let mut builder = builder(Features::Baseline);
-            for name in &features {
+            let own = |name: &&str| OWN_FEATURES.iter().any(|feature| feature.name == *name);
+            for name in features.iter().filter(|name| !own(name)) {
                 builder.enable(name).expect("a feature that Cranelift itself named");
             }
             builder.finish(flags(level)).expect("a subset of this CPU's features")
@@ -163,6 +176,30 @@ impl fmt::Debug for Target {
     }
 }
 
+/// A feature that Cranelift does not know and the wide backend uses.
+struct OwnFeature {
+    name: &'static str,
+    detected: fn() -> bool,
+}
+
+/// Asks the CPU; no on other architectures.
+macro_rules! detected {
+    ($feature:tt) => {{
+        #[cfg(target_arch = "x86_64")]
+        let detected = || std::is_x86_feature_detected!($feature);
+        #[cfg(not(target_arch = "x86_64"))]
+        let detected = || false;
+        detected
+    }};
+}
+
+/// All of them.
+const OWN_FEATURES: [OwnFeature; 3] = [
+    OwnFeature { name: "has_avx512bw", detected: detected!("avx512bw") },
+    OwnFeature { name: "has_aes", detected: detected!("aes") },
+    OwnFeature { name: "has_vaes", detected: detected!("vaes") },
+];
+
 enum Features {
     OfThisCpu,
     Baseline,
@@ -202,7 +239,7 @@ fn cranelift_knows(name: &str) -> bool {
 fn needs(feature: &str) -> IsaCap {
     match feature {
         name if name.starts_with("has_avx512") => IsaCap::Avx512,
-        "has_avx2" | "has_avx_vnni" => IsaCap::Avx2,
+        "has_avx2" | "has_avx_vnni" | "has_vaes" => IsaCap::Avx2,
         _ => IsaCap::Scalar,
     }
 }
@@ -221,6 +258,16 @@ mod tests {
         assert!(!v128.has("has_avx2"));
         assert_eq!(v128.has("has_fma"), host.has("has_fma"));
         assert_eq!(v128.capped(IsaCap::Avx512).cap(), IsaCap::V128, "a cap is never lifted");
+    }
+
+    #[test]
+    fn a_model_has_what_its_level_has() {
+        let host = Target::host();
+        let wide = Target::model(IsaCap::Avx512);
+        assert!(host.features().iter().all(|name| wide.has(name)), "{host:?} {wide:?}");
+        assert!(wide.has("has_avx512bw") && wide.has("has_fma"));
+        let narrow = Target::model(IsaCap::Avx2);
+        assert!(narrow.has("has_avx2") && !narrow.features().iter().any(|name| name.contains("512")));
     }
 
     #[test]

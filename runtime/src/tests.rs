@@ -125,7 +125,15 @@ impl Bench {
 }
 
 fn plain_loop(func: u32, cost: u32) -> LoopInfo {
-    LoopInfo { func, parallel: true, scalars: Vec::new(), arrays: Vec::new(), cost, line: 1 }
+    LoopInfo {
+        func,
+        parallel: true,
+        scalars: Vec::new(),
+        arrays: Vec::new(),
+        cost,
+        line: 1,
+        in_groups: false,
+    }
 }
 
 // ---- the language's order, transcribed ---------------------------------------------------------------------------------------------

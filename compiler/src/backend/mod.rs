@@ -4,11 +4,14 @@
 //! Holds: the same program, target and options give the same bytes; the code cannot trap, and asks for no relocation.
 
 mod cranelift;
+mod wide;
 
 use crate::ir;
 use crate::target::{OptLevel, Target};
+use kiln_abi::Object;
 use std::fmt;
 use std::time::Duration;
+use std::time::Instant;
 
 /// What to make besides the code, and with how much effort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +22,30 @@ pub struct EmitOptions {
     pub listing: bool,
     /// Run Cranelift's verifier: for tests.
     pub verify: bool,
+    /// Which functions go to the wide backend.
+    pub wide: Wide,
+}
+
+/// Which functions go to the wide backend, where the target has vectors wide enough for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wide {
+    /// Those with lanes.
+    Lanes,
+    /// All that it takes: for tests.
+    All,
+    /// None: until its lanes have been held against the oracle on random programs, as its scalar code has.
+    #[default]
+    Never,
 }
 
 impl Default for EmitOptions {
     fn default() -> EmitOptions {
-        EmitOptions { opt: OptLevel::Speed, listing: false, verify: cfg!(debug_assertions) }
+        EmitOptions {
+            opt: OptLevel::Speed,
+            listing: false,
+            verify: cfg!(debug_assertions),
+            wide: Wide::default(),
+        }
     }
 }
 
@@ -31,7 +53,7 @@ impl Default for EmitOptions {
 #[derive(Clone, Debug)]
 pub struct Emitted {
     /// The code.
-    pub object: kiln_abi::Object,
+    pub object: Object,
     /// Check sites of all functions; [`kiln_abi::ErrorRecord::site`] is an index into them.
     pub sites: Vec<ir::CheckSite>,
     /// Print sites and the types of their values; the number given to [`kiln_abi::HostFn::Print`] is an index into them.
@@ -98,7 +120,64 @@ impl std::error::Error for CompileError {}
 /// # Errors
 /// See [`CompileError`].
 pub fn emit(program: &ir::Program, target: &Target, options: &EmitOptions) -> Result<Emitted, CompileError> {
-    cranelift::emit(program, target, options)
+    let text = || options.listing.then(String::new);
+    let mut emitted = Emitted {
+        object: Object { loops: program.loops.clone(), ..Object::default() },
+        sites: Vec::new(),
+        prints: Vec::new(),
+        functions: Vec::with_capacity(program.funcs.len()),
+        clif: text(),
+        asm: text(),
+    };
+    let mut session = cranelift::Session::new();
+    for (number, func) in program.funcs.iter().enumerate() {
+        let start = Instant::now();
+        if goes_wide(func, target, options.wide) {
+            wide::add_function(&mut emitted, program, number, target)?;
+            if let Some(outlined) = func.chunk_of {
+                emitted.object.loops[outlined as usize].in_groups = true;
+            }
+        } else {
+            session.add_function(&mut emitted, program, number, target, options)?;
+        }
+        emitted.functions.push((signature(func), start.elapsed()));
+    }
+    session.end();
+    Ok(emitted)
+}
+
+/// `rbf(f64, [f64; 1])`: the function as it was specialised.
+fn signature(func: &ir::Func) -> String {
+    let types: Vec<String> = func.params().iter().map(|&param| func.ty(param).to_string()).collect();
+    format!("{}({})", func.name, types.join(", "))
+}
+
+fn goes_wide(func: &ir::Func, target: &Target, wide: Wide) -> bool {
+    let wanted = match wide {
+        Wide::Lanes => func.values.iter().any(|value| value.ty.lanes() > 0),
+        Wide::All => true,
+        Wide::Never => false,
+    };
+    wanted && wide::takes(func, target)
+}
+
+/// Boundary at which functions start.
+const ALIGNMENT: usize = 64;
+
+impl Emitted {
+    /// Appends a function's bytes.
+    fn append(&mut self, name: &str, bytes: &[u8]) -> Result<(), CompileError> {
+        let object = &mut self.object;
+        let start = object.bytes.len().next_multiple_of(ALIGNMENT);
+        let message = "more than 4 GiB of code".to_string();
+        let offset =
+            u32::try_from(start).map_err(|_| CompileError::Internal { func: name.to_string(), message })?;
+        object.bytes.resize(start, 0);
+        object.bytes.extend_from_slice(bytes);
+        object.entries.push(offset);
+        object.names.push(name.to_string());
+        Ok(())
+    }
 }
 
 /// For [`Target::warm_up`].

@@ -562,7 +562,7 @@ impl Parser {
         self.word("cost")?;
         let cost = self.integer()?;
         self.word("line")?;
-        Ok(LoopInfo { func, parallel, scalars, arrays, cost, line: self.integer()? })
+        Ok(LoopInfo { func, parallel, scalars, arrays, cost, line: self.integer()?, in_groups: false })
     }
 
     fn literal(&mut self) -> Result<String, String> {

@@ -163,6 +163,7 @@ impl Outline<'_> {
             arrays: arrays.collect(),
             cost: self.cost(func, body),
             line: self.report.loop_at(data.span).map_or(0, |row| row.line),
+            in_groups: false,
         }
     }
 

@@ -251,6 +251,9 @@ pub struct LoopInfo {
     pub cost: u32,
     /// Where the loop stands in the source, for traces.
     pub line: u32,
+    /// The chunk function works on groups of iterations: unless it is given a terms buffer, its ordered reductions want a first ordinal that is a multiple
+    /// of [`LANES`], and a lane mask of 31. The runtime sends what is otherwise through a terms buffer.
+    pub in_groups: bool,
 }
 
 impl LoopInfo {
@@ -371,6 +374,7 @@ mod tests {
             arrays: vec![hist],
             cost: 1,
             line: 1,
+            in_groups: false,
         };
         assert_eq!((info.scalar_slot(0), info.scalar_slot(1), info.scalar_slot(2)), (1, 0, 33));
         assert_eq!(info.array_slot(0), 65);

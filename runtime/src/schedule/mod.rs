@@ -311,6 +311,8 @@ struct Chunks<'r> {
     task: Task<'r>,
     ctx: Ctx,
     partial: Partial,
+    /// Terms of fewer than [`LANES`] iterations, for [`Chunks::execute_group`]. Empty until needed.
+    group: Vec<u64>,
 }
 
 impl<'r> Chunks<'r> {
@@ -319,11 +321,44 @@ impl<'r> Chunks<'r> {
         let mut ctx = task.ctx();
         ctx.lane_mask = span.run.lane_mask;
         (ctx.terms, ctx.terms_base) = (span.terms, span.base);
-        Chunks { run: span.run, task, ctx, partial: Partial::new(&span.run.outline.start) }
+        Chunks { run: span.run, task, ctx, partial: Partial::new(&span.run.outline.start), group: Vec::new() }
     }
 
     /// Runs one chunk, unless it lies behind an error or the call has ended.
     fn execute(&mut self, lo: i64, hi: i64) -> Flow {
+        let run = self.run;
+        if run.outline.info.in_groups && !run.outline.ordered.is_empty() && self.ctx.terms.is_null() {
+            // Iterations up to the next whole group; all of a loop that adds left to right.
+            let lanes = LANES as i64;
+            let single = if run.lane_mask == 0 { hi } else { hi.min((lo + lanes - 1) / lanes * lanes) };
+            if lo < single && self.execute_group(lo, single) == Flow::Halt {
+                return Flow::Halt;
+            }
+            return if single < hi { self.execute_chunk(single, hi) } else { Flow::Go };
+        }
+        self.execute_chunk(lo, hi)
+    }
+
+    /// Runs at most [`LANES`] iterations as terms, and adds them to the accumulators one by one.
+    fn execute_group(&mut self, lo: i64, hi: i64) -> Flow {
+        let row = neutral_row(self.ordered());
+        self.group.clear();
+        for _ in lo..hi {
+            self.group.extend_from_slice(&row);
+        }
+        (self.ctx.terms, self.ctx.terms_base) = (self.group.as_mut_ptr(), lo);
+        let flow = self.execute_chunk(lo, hi);
+        self.ctx.terms = ptr::null_mut();
+        if flow == Flow::Go {
+            let terms = std::mem::take(&mut self.group);
+            let (ordered, mask) = (self.ordered(), self.run.lane_mask);
+            order::fold_terms(ordered, self.accumulators(), &terms, lo, (lo, hi), mask);
+            self.group = terms;
+        }
+        flow
+    }
+
+    fn execute_chunk(&mut self, lo: i64, hi: i64) -> Flow {
         let run = self.run;
         if run.failed_at.load(Ordering::Relaxed) < lo || run.call.must_leave() {
             return Flow::Halt;
@@ -588,6 +623,15 @@ fn run_terms<'r>(
     Some(piece.chunks.into_state(joined))
 }
 
+/// Terms of an iteration that sends nothing.
+fn neutral_row(ordered: &[ScalarReduction]) -> Vec<u64> {
+    let sends = ordered.iter();
+    sends
+        .flat_map(|r| std::iter::repeat_n(neutral_term(r.op, r.ty), r.sites as usize))
+        .flat_map(|(a, b)| [a, b])
+        .collect()
+}
+
 /// Terms of a range of iterations, all neutral at first. Freed on drop.
 struct Terms<'t> {
     task: &'t Task<'t>,
@@ -597,11 +641,7 @@ struct Terms<'t> {
 
 impl<'t> Terms<'t> {
     fn new(run: &Run<'_>, task: &'t Task<'_>, (lo, hi): (i64, i64)) -> Option<Terms<'t>> {
-        let sends = run.outline.ordered.iter();
-        let row: Vec<u64> = sends
-            .flat_map(|r| std::iter::repeat_n(neutral_term(r.op, r.ty), r.sites as usize))
-            .flat_map(|(a, b)| [a, b])
-            .collect();
+        let row = neutral_row(&run.outline.ordered);
         let len = usize::try_from(hi - lo).ok()?.checked_mul(row.len())?;
         let slots = task.try_alloc(len.checked_mul(8)?, Contents::Anything)?.cast::<u64>();
         for at in (0..len).step_by(row.len().max(1)) {

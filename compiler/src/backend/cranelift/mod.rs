@@ -28,14 +28,10 @@ use cranelift_codegen::ir as clif;
 use cranelift_codegen::print_errors::pretty_error;
 use cranelift_codegen::{Context, verify_function};
 use cranelift_frontend::FunctionBuilderContext;
-use kiln_abi::Object;
 use kiln_lang::span::Span;
 use std::cell::Cell;
 use std::fmt::Write;
-use std::time::Instant;
 
-/// Boundary at which functions start.
-const ALIGNMENT: usize = 64;
 /// Instructions of Cranelift's IR in one function. Its time grows in proportion: this many without branches take about 150 ms.
 const INST_LIMIT: usize = 200_000;
 /// Blocks in one function. Register allocation takes time in proportion to the square of them: this many take about half a second.
@@ -55,40 +51,38 @@ thread_local! {
     static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
 }
 
-pub(super) fn emit(
-    program: &ir::Program,
-    target: &Target,
-    options: &EmitOptions,
-) -> Result<Emitted, CompileError> {
-    let mut scratch = SCRATCH.take().unwrap_or_else(|| {
-        Box::new(Scratch { context: Context::new(), builder: FunctionBuilderContext::new() })
-    });
-    let text = || options.listing.then(String::new);
-    let mut emitted = Emitted {
-        object: Object::default(),
-        sites: Vec::new(),
-        prints: Vec::new(),
-        functions: Vec::with_capacity(program.funcs.len()),
-        clif: text(),
-        asm: text(),
-    };
-    let mut largest = 0;
-    for number in 0..program.funcs.len() {
-        let start = Instant::now();
-        largest = largest.max(add_function(&mut emitted, program, number, target, options, &mut scratch)?);
-        emitted.functions.push((signature(&program.funcs[number]), start.elapsed()));
-    }
-    if largest <= KEEP_SCRATCH {
-        SCRATCH.set(Some(scratch));
-    }
-    emitted.object.loops = program.loops.clone();
-    Ok(emitted)
+/// Compiles functions one after another.
+pub(super) struct Session {
+    scratch: Box<Scratch>,
+    largest: usize,
 }
 
-/// `rbf(f64, [f64; 1])`: the function as it was specialised.
-fn signature(func: &ir::Func) -> String {
-    let types: Vec<String> = func.params().iter().map(|&param| func.ty(param).to_string()).collect();
-    format!("{}({})", func.name, types.join(", "))
+impl Session {
+    pub(super) fn new() -> Session {
+        let new = || Box::new(Scratch { context: Context::new(), builder: FunctionBuilderContext::new() });
+        Session { scratch: SCRATCH.take().unwrap_or_else(new), largest: 0 }
+    }
+
+    /// Compiles one function and appends it.
+    pub(super) fn add_function(
+        &mut self,
+        emitted: &mut Emitted,
+        program: &ir::Program,
+        number: usize,
+        target: &Target,
+        options: &EmitOptions,
+    ) -> Result<(), CompileError> {
+        let size = add_function(emitted, program, number, target, options, &mut self.scratch)?;
+        self.largest = self.largest.max(size);
+        Ok(())
+    }
+
+    /// Keeps the buffers for the next program.
+    pub(super) fn end(self) {
+        if self.largest <= KEEP_SCRATCH {
+            SCRATCH.set(Some(self.scratch));
+        }
+    }
 }
 
 /// Compiles one function and appends it; gives its size in Cranelift's instructions.
@@ -150,13 +144,7 @@ fn add_function(
         let _ = writeln!(text, "; {}\n{vcode}", func.name);
     }
 
-    let object = &mut emitted.object;
-    let start = object.bytes.len().next_multiple_of(ALIGNMENT);
-    let offset = u32::try_from(start).map_err(|_| internal("more than 4 GiB of code".to_string()))?;
-    object.bytes.resize(start, 0);
-    object.bytes.extend_from_slice(compiled.code_buffer());
-    object.entries.push(offset);
-    object.names.push(func.name.to_string());
+    emitted.append(&func.name, compiled.code_buffer())?;
     Ok(insts)
 }
 
@@ -165,7 +153,8 @@ pub(super) fn warm_up(target: &Target) {
     let program = ir::Program { funcs: vec![sample()], loops: Vec::new() };
     for opt in [OptLevel::None, OptLevel::Speed] {
         // A fault here would show again, with its message, in the first real compilation.
-        let _ = emit(&program, target, &EmitOptions { opt, listing: false, verify: false });
+        let options = EmitOptions { opt, listing: false, verify: false, ..EmitOptions::default() };
+        let _ = super::emit(&program, target, &options);
     }
 }
 
