@@ -61,6 +61,17 @@ pub fn describe(site: &CheckSite, values: &[i64]) -> Diagnostic {
             "not so in this call",
             Some("call it with values for which the condition holds, or drop the annotation".to_string()),
         ),
+        CheckKind::Domain { of, needs, show } => (
+            match show {
+                Some(scalar) if scalar.is_float() => {
+                    format!("`{of}` needs {needs}, found {:?}", f64::from_bits(value(1) as u64))
+                }
+                Some(_) => format!("`{of}` needs {needs}, found {}", value(1)),
+                None => format!("`{of}` needs {needs}"),
+            },
+            "outside what it can draw from",
+            None,
+        ),
         CheckKind::Unique { array } => (
             format!("`{array}` is not unique: its values at {} and {} are equal", value(1), value(0)),
             "promised by `@unique`",

@@ -5,6 +5,7 @@
 //! Holds: a user's function of the same name wins over a builtin; names of types and constants are not in this table.
 
 use crate::math;
+use crate::samplers::{self, Sampler};
 use crate::tree::{MathFn, ReduceKind, Variate};
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -59,6 +60,8 @@ pub enum Kind {
     Draw(Variate),
     /// A random integer.
     RandInt,
+    /// A random distribution with a body in Kiln.
+    Sample(Sampler),
     /// An explicit random stream.
     Rng,
 }
@@ -159,6 +162,42 @@ const BUILTINS: &[Builtin] = &[
         "a random integer, lo included, hi not",
     ),
     other(
+        "rand_gamma",
+        Kind::Sample(samplers::GAMMA),
+        "rand_gamma(shape), rand_gamma(shape, scale)",
+        "a gamma number: mean shape * scale",
+    ),
+    other(
+        "rand_poisson",
+        Kind::Sample(samplers::POISSON),
+        "rand_poisson(lambda)",
+        "a Poisson count: mean lambda",
+    ),
+    other(
+        "rand_binomial",
+        Kind::Sample(samplers::BINOMIAL),
+        "rand_binomial(n, p)",
+        "successes in n tries with probability p",
+    ),
+    other(
+        "rand_choice",
+        Kind::Sample(Sampler::Choice),
+        "rand_choice(x), rand_choice(x, weights)",
+        "an element of an array, all alike or by weights",
+    ),
+    other(
+        "shuffle",
+        Kind::Sample(Sampler::Shuffle),
+        "shuffle(x)",
+        "puts an array's elements in random order",
+    ),
+    other(
+        "permutation",
+        Kind::Sample(Sampler::Permutation),
+        "permutation(n), permutation(x)",
+        "0..n in random order, or a copy of an array in random order",
+    ),
+    other(
         "rng",
         Kind::Rng,
         "let s = rng(i), let s = rng(i, j)",
@@ -228,7 +267,6 @@ pub fn later(name: &str) -> Option<&'static str> {
         ("sort", "a loop of your own"),
         ("unique", "a loop of your own"),
         ("histogram", "a loop: `for i in 0..n { h[bin(x[i])] += 1 }`"),
-        ("shuffle", "a loop from the end: `let j = rand_int(0, i + 1)`, then `x[i], x[j] = x[j], x[i]`"),
         ("reshape", "a loop: `for i in 0..n, j in 0..m { y[i, j] = x[i*m + j] }`"),
         ("complex", "two floats, one for each part"),
         ("plot", "`save(\"x.npy\", x)` and a plotting program"),

@@ -14,6 +14,7 @@ pub mod lexer;
 pub mod math;
 pub mod parser;
 pub mod resolve;
+pub mod samplers;
 pub mod script;
 pub mod signature;
 pub mod span;

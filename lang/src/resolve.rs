@@ -471,6 +471,8 @@ enum Owner {
 #[derive(Clone, Copy, PartialEq)]
 enum Bound {
     Let,
+    /// `let s = rng(…)`
+    Stream,
     Var,
     Param,
     MutParam,
@@ -820,7 +822,7 @@ impl<'a, 'n> Body<'a, 'n> {
             let what = match bound {
                 Bound::Param | Bound::MutParam => "two parameters have",
                 Bound::Index => "two indices have",
-                Bound::Let | Bound::Var | Bound::Size => "two variables of one block have",
+                Bound::Let | Bound::Stream | Bound::Var | Bound::Size => "two variables of one block have",
             };
             let help = match first.bound {
                 Bound::Var => format!("to change it, write `{} = …`", name.text),
@@ -847,6 +849,15 @@ impl<'a, 'n> Body<'a, 'n> {
                 .map(|is_var| Binding { bound: bound(*is_var), span: Span::default() });
         }
         None
+    }
+
+    fn is_stream(&self, name: &str) -> bool {
+        self.binding(name).is_some_and(|binding| matches!(binding.bound, Bound::Stream))
+    }
+
+    /// Is it the builtin that makes streams?
+    fn is_rng(&self, callee: &ast::Expr) -> bool {
+        matches!(&callee.kind, ast::ExprKind::Name(name) if name == "rng" && !self.names.funcs.contains_key(name))
     }
 
     fn is_type(&self, name: &str) -> bool {
@@ -968,8 +979,13 @@ impl<'a, 'n> Body<'a, 'n> {
                     }
                     _ => self.expr(value),
                 }
+                let bound = match &value.kind {
+                    _ if *is_var => Bound::Var,
+                    ast::ExprKind::Call { callee, .. } if self.is_rng(callee) => Bound::Stream,
+                    _ => Bound::Let,
+                };
                 for name in names {
-                    self.declare(name, if *is_var { Bound::Var } else { Bound::Let });
+                    self.declare(name, bound);
                 }
             }
             Assign { targets, value, .. } => {
@@ -1137,7 +1153,9 @@ impl<'a, 'n> Body<'a, 'n> {
                 };
                 let (what, help) = match binding.bound {
                     Bound::Var => return,
-                    Bound::Let => ("bound with `let`", format!("declare it with `var {name} = …`")),
+                    Bound::Let | Bound::Stream => {
+                        ("bound with `let`", format!("declare it with `var {name} = …`"))
+                    }
                     Bound::Param => {
                         ("a parameter", format!("copy it first: `var {name} = {name}` hides the parameter"))
                     }
@@ -1874,6 +1892,25 @@ impl<'a, 'n> Body<'a, 'n> {
                 self.facts.draws |= streams == 0;
             }
             Kind::RandInt => self.facts.draws |= args.len() <= 2,
+            Kind::Sample(sampler) => {
+                let rest = match args.split_first() {
+                    Some((ast::Expr { kind: Name(text), .. }, rest)) if self.is_stream(text) => rest,
+                    _ => {
+                        self.facts.draws = true;
+                        args
+                    }
+                };
+                // Only the last parameter may be left out.
+                let mut params = sampler.params();
+                let has_last = rest.len() >= params.len()
+                    || keywords.iter().any(|(keyword, _)| Some(&keyword.text.as_str()) == params.last());
+                if !has_last {
+                    params.truncate(sampler.needed());
+                }
+                self.arity(name, &params, rest, keywords, expr.span, None);
+                self.exprs(args);
+                return self.keyword_values(keywords);
+            }
             Kind::Reduce(_)
             | Kind::Extreme(..)
             | Kind::Len

@@ -387,8 +387,34 @@ pub enum ExprKind {
         /// End.
         hi: Box<Expr>,
     },
+    /// A call of a function that draws, from an explicit stream instead of the current one.
+    CallOn {
+        /// The stream; its counters move on.
+        stream: LocalId,
+        /// Draws, and was specialised for [`StreamMode::Inner`].
+        callee: FuncId,
+        /// Arguments.
+        args: Vec<Expr>,
+    },
+    /// A scalar that must lie within a range, checked after it is evaluated.
+    Require(Box<Expr>, Requirement),
     /// `rng(a)`, `rng(a, b)`: i64 arguments; a [`Type::Stream`], whose generator makes its key and its blocks.
     Rng(Vec<Expr>),
+}
+
+/// What is demanded of a scalar: an error where the call stands, if not.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Requirement {
+    /// Least value.
+    pub least: f64,
+    /// Greatest value; NaN lies outside every range.
+    pub greatest: f64,
+    /// The function that demands it.
+    pub of: &'static str,
+    /// What it needs, in words.
+    pub needs: &'static str,
+    /// Show the value in the message?
+    pub show: bool,
 }
 
 /// What a draw gives.

@@ -7,6 +7,7 @@ import math
 import pathlib
 import re
 import sys
+from mpmath import mpf
 from streams import Stream, rng, statement
 
 FILE = pathlib.Path(__file__).parent.parent / "kernels" / "random_known_answers.kiln"
@@ -40,6 +41,14 @@ LINES = [
     explicit(steps, -7),
     explicit(lambda s: [s.rand(), s.randn(), s.randn()], 8, generator="ars"),
     paths,
+    explicit(lambda s: [s.gamma(mpf("2.5")), s.gamma(mpf("2.5"), 3), s.gamma(mpf(0.3))], 9),
+    explicit(lambda s: [s.poisson(3) for _ in range(8)], 10),
+    explicit(lambda s: [s.poisson(mpf("250.25")) for _ in range(8)], 10),
+    explicit(lambda s: [s.binomial(20, mpf("0.25")) for _ in range(8)], 11),
+    explicit(lambda s: [s.binomial(1000, mpf("0.75")) for _ in range(8)], 11),
+    explicit(lambda s: s.shuffle(list(range(10))), 12),
+    explicit(lambda s: [s.choice([10, 20, 30, 40]) for _ in range(8)], 13),
+    explicit(lambda s: [s.choice([10, 20, 30, 40], [0, 1, 0.5, 2.5]) for _ in range(8)], 13),
 ]
 
 

@@ -4,7 +4,7 @@ In: seeds and keys. Out: the words, uniforms, normals and exponentials of a stre
 Holds: nothing here was taken from Kiln's sources; floats are rounded once, so Kiln's may differ in the last bits where its functions do.
 """
 import struct
-from mpmath import mp, mpf, log, sqrt, cospi, sinpi
+from mpmath import mp, mpf, cospi, exp, floor, log, loggamma, sinpi, sqrt
 
 mp.prec = 200
 M32, M64 = (1 << 32) - 1, (1 << 64) - 1
@@ -105,6 +105,92 @@ class Stream:
 
     def rand_int(self, lo, hi):
         return lo + (self.word() * (hi - lo) >> 64)
+
+
+    def gamma(self, shape, scale=1):
+        """Marsaglia and Tsang 2000."""
+        shape, scale = mpf(shape), mpf(scale)
+        if shape < 1:
+            x = self.gamma(shape + 1)
+            return scale * x * self.rand() ** (1 / shape)
+        d = shape - mpf(1) / 3
+        c = 1 / sqrt(9 * d)
+        while True:
+            x = self.randn()
+            v = (1 + c * x) ** 3
+            if v > 0:
+                u = self.rand()
+                if u < 1 - mpf("0.0331") * x**4 or log(u) < x * x / 2 + d * (1 - v + log(v)):
+                    return scale * d * v
+
+    def poisson(self, mean):
+        """Knuth below 10, Hörmann's PTRS (1993) from there."""
+        mean = mpf(mean)
+        if mean < 10:
+            product, count = self.rand(), 0
+            while product > exp(-mean):
+                product *= self.rand()
+                count += 1
+            return count
+        b = mpf("0.931") + mpf("2.53") * sqrt(mean)
+        a = mpf("-0.059") + mpf("0.02483") * b
+        while True:
+            u = self.rand() - mpf("0.5")
+            v = self.rand()
+            us = mpf("0.5") - abs(u)
+            k = floor((2 * a / us + b) * u + mean + mpf("0.43"))
+            if us >= mpf("0.07") and v <= mpf("0.9277") - mpf("3.6224") / (b - 2):
+                return int(k)
+            if k < 0 or (us < mpf("0.013") and v > us):
+                continue
+            left = log(v * (mpf("1.1239") + mpf("1.1328") / (b - mpf("3.4"))) / (a / us**2 + b))
+            if left <= k * log(mean) - mean - loggamma(k + 1):
+                return int(k)
+
+    def binomial(self, n, p):
+        """Inversion below a mean of 10, Hörmann's BTRS (1993) from there."""
+        p = mpf(p)
+        if p > mpf("0.5"):
+            return n - self.binomial(n, 1 - p)
+        q = 1 - p
+        if n * p < 10:
+            k, probability, u = 0, q**n, self.rand()
+            while u > probability:
+                u -= probability
+                k += 1
+                probability *= (n + 1 - k) * p / (k * q)
+            return k
+        root = sqrt(n * p * q)
+        b = mpf("1.15") + mpf("2.53") * root
+        a = mpf("-0.0873") + mpf("0.0248") * b + mpf("0.01") * p
+        m = floor((n + 1) * p)
+        height = lambda k: (k - m) * log(p / q) - loggamma(k + 1) - loggamma(n - k + 1)
+        while True:
+            u = self.rand() - mpf("0.5")
+            v = self.rand()
+            us = mpf("0.5") - abs(u)
+            k = floor((2 * a / us + b) * u + n * p + mpf("0.5"))
+            if us >= mpf("0.07") and v <= mpf("0.92") - mpf("4.2") / b:
+                return int(k)
+            if k < 0 or k > n:
+                continue
+            if log(v * (mpf("2.83") + mpf("5.1") / b) * root / (a / us**2 + b)) <= height(k) - height(m):
+                return int(k)
+
+    def shuffle(self, items):
+        for i in range(len(items) - 1, 0, -1):
+            j = self.rand_int(0, i + 1)
+            items[i], items[j] = items[j], items[i]
+        return items
+
+    def choice(self, items, weights=None):
+        if weights is None:
+            return items[self.rand_int(0, len(items))]
+        goal = self.rand() * sum(weights)
+        for item, weight in zip(items, weights):
+            goal -= weight
+            if goal < 0:
+                return item
 
 
 def statement(number, seed=0):

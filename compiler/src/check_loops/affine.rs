@@ -946,7 +946,7 @@ impl<'a> Model<'a> {
             }
             CheckKind::DrawRange => self.comparison(OpCode::Lt, args[0], args[1], true),
             CheckKind::SameSize { .. } => self.comparison(OpCode::Eq, args[0], args[1], true),
-            CheckKind::Entry { .. } => self.formula(args[0], true),
+            CheckKind::Entry { .. } | CheckKind::Domain { .. } => self.formula(args[0], true),
             CheckKind::Unique { .. } => Known::nothing(),
         }
     }

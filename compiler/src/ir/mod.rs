@@ -304,6 +304,15 @@ pub enum CheckKind {
         /// The condition in words.
         condition: Arc<str>,
     },
+    /// (condition, value): the condition is true. A value that a function cannot take: i64 or f64.
+    Domain {
+        /// The function.
+        of: Arc<str>,
+        /// What it needs, in words.
+        needs: Arc<str>,
+        /// The value's type, if the message shows it.
+        show: Option<Scalar>,
+    },
     /// (array as one operand, offset i64, count i64): the values at `offset .. offset + count` differ. Fails with (later ordinal, earlier ordinal).
     Unique {
         /// The array's name.
@@ -315,7 +324,10 @@ impl CheckKind {
     /// Operands that are tested; the rest are loop indices.
     pub fn tested(&self) -> usize {
         match self {
-            CheckKind::Bounds { .. } | CheckKind::DrawRange | CheckKind::SameSize { .. } => 2,
+            CheckKind::Bounds { .. }
+            | CheckKind::DrawRange
+            | CheckKind::SameSize { .. }
+            | CheckKind::Domain { .. } => 2,
             CheckKind::Unique { .. } => 3,
             CheckKind::NonZero { .. }
             | CheckKind::Exponent

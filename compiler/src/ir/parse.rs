@@ -497,6 +497,12 @@ impl Parser {
                 let found = self.string_field("found")?;
                 CheckKind::SameSize { found, wanted: self.string_field("wanted")? }
             }
+            "domain" => {
+                let of = self.string_field("of")?;
+                let needs = self.string_field("needs")?;
+                let show = if self.accept_word("show") { Some(self.scalar()?) } else { None };
+                CheckKind::Domain { of, needs, show }
+            }
             "entry" => CheckKind::Entry { condition: self.string_field("condition")? },
             "unique" => CheckKind::Unique { array: self.string_field("array")? },
             _ => return self.fail(&format!("no check is named `{kind}`")),

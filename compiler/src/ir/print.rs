@@ -330,6 +330,7 @@ impl<'p> Printer<'p> {
             CheckKind::Size => " size",
             CheckKind::SameSize { .. } => " same_size",
             CheckKind::Entry { .. } => " entry",
+            CheckKind::Domain { .. } => " domain",
             CheckKind::Unique { .. } => " unique",
         });
         self.operands(args);
@@ -343,6 +344,13 @@ impl<'p> Printer<'p> {
             CheckKind::SameSize { found, wanted } => {
                 self.string_field("found", found);
                 self.string_field("wanted", wanted);
+            }
+            CheckKind::Domain { of, needs, show } => {
+                self.string_field("of", of);
+                self.string_field("needs", needs);
+                if let Some(scalar) = show {
+                    let _ = write!(self.out, " show {scalar}");
+                }
             }
             CheckKind::Entry { condition } => self.string_field("condition", condition),
             CheckKind::Unique { array } => self.string_field("array", array),

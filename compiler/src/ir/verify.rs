@@ -546,6 +546,9 @@ impl<'p> Verifier<'p> {
             CheckKind::Step | CheckKind::NotEmpty { .. } | CheckKind::Size => tested == [Type::I64],
             CheckKind::NonZero { .. } | CheckKind::Exponent => is_int(tested[0]),
             CheckKind::Entry { .. } => tested == [Type::BOOL],
+            CheckKind::Domain { .. } => {
+                tested[0] == Type::BOOL && (tested[1] == Type::I64 || tested[1] == Type::F64)
+            }
             CheckKind::Unique { .. } => {
                 matches!(tested[0], Type::Array { elem, rank: 1, .. } if elem.is_int())
                     && tested[1..] == [Type::I64, Type::I64]

@@ -309,6 +309,11 @@ impl Walk<'_> {
                     self.write(Target::Stream(self.level, Counter::All), How::Count, expr.span);
                 }
             }
+            ExprKind::CallOn { stream, args, .. } => {
+                self.exprs(args);
+                self.write(Target::Local(*stream), How::Draw(Counter::All), expr.span);
+            }
+            ExprKind::Require(value, _) => self.expr(value),
             ExprKind::Index(array, indices) => {
                 match (&array.kind, indices.as_slice()) {
                     (ExprKind::Local(array), [Expr { kind: ExprKind::Local(index), .. }]) => {

@@ -9,7 +9,8 @@ use crate::ir::{self, CheckKind, OpCode, Terminator};
 use kiln_lang::math::Function;
 use kiln_lang::span::Span;
 use kiln_lang::tree::{
-    BinaryOp, BlockExpr, CompareOp, Const, Expr, ExprKind, FuncId, MathFn, StreamMode, UnaryOp,
+    BinaryOp, BlockExpr, CompareOp, Const, Expr, ExprKind, FuncId, LocalId, MathFn, Requirement, StreamMode,
+    UnaryOp,
 };
 use kiln_lang::types::{Generator, Scalar, Type};
 
@@ -26,6 +27,7 @@ impl Lower<'_> {
             ExprKind::Tuple(items) => items.iter().flat_map(|item| self.values(item)).collect(),
             ExprKind::TupleGet(tuple, position) => self.tuple_get(tuple, *position),
             ExprKind::Call(callee, operands) => self.call(*callee, operands, expr.span),
+            ExprKind::CallOn { stream, callee, args } => self.call_on(*stream, *callee, args, expr.span),
             ExprKind::If(cond, then, otherwise) => self.if_expr(expr, cond, then, otherwise),
             ExprKind::Block(block) => self.block_expr(block, &expr.ty, expr.span),
             ExprKind::Rng(operands) => self.rng(operands, generator_of(&expr.ty), expr.span),
@@ -43,6 +45,7 @@ impl Lower<'_> {
             | ExprKind::Dim(..)
             | ExprKind::Alloc(_)
             | ExprKind::Copy(_)
+            | ExprKind::Require(..)
             | ExprKind::Reduce(_)
             | ExprKind::Draw(..)
             | ExprKind::RandInt { .. } => vec![self.value(expr)],
@@ -99,9 +102,11 @@ impl Lower<'_> {
             ExprKind::Reduce(reduce) => self.reduce(reduce, ty, span),
             ExprKind::Draw(variate, stream) => self.draw(*variate, *stream, ty, span),
             ExprKind::RandInt { stream, lo, hi } => self.rand_int(*stream, lo, hi, span),
+            ExprKind::Require(value, requirement) => self.require(value, requirement),
             ExprKind::Tuple(_)
             | ExprKind::TupleGet(..)
             | ExprKind::Call(..)
+            | ExprKind::CallOn { .. }
             | ExprKind::If(..)
             | ExprKind::Block(_)
             | ExprKind::Rng(_) => self.first_value(expr),
@@ -129,20 +134,64 @@ impl Lower<'_> {
         let operands: Vec<ir::Value> = operands.iter().flat_map(|operand| self.values(operand)).collect();
         let mut args = self.stream_args(func, span);
         args.extend(operands);
+        let results = self.push_call(callee, args, span);
+        let values = self.take_counters(func, results);
+        self.own_arrays(&values);
+        values
+    }
+
+    /// A call that draws from an explicit stream.
+    fn call_on(&mut self, stream: LocalId, callee: FuncId, operands: &[Expr], span: Span) -> Vec<ir::Value> {
+        let operands: Vec<ir::Value> = operands.iter().flat_map(|operand| self.values(operand)).collect();
+        let mut args: Vec<ir::Value> =
+            self.slots.of(stream).map(|slot| self.slot_value(slot as u32)).collect();
+        args.extend(operands);
+        let mut counters = self.push_call(callee, args, span);
+        let values = counters.split_off(3);
+        for (slot, counter) in self.slots.of(stream).skip(2).zip(counters) {
+            self.set_slot(slot as u32, counter);
+        }
+        self.own_arrays(&values);
+        values
+    }
+
+    fn push_call(&mut self, callee: FuncId, args: Vec<ir::Value>, span: Span) -> Vec<ir::Value> {
+        let func = &self.program.funcs[callee.0 as usize];
         let mut types = Vec::new();
         if func.stream != StreamMode::None {
             types.extend([ir::Type::U64; 3]);
         }
         super::flatten(&func.result, &mut types);
         let op = self.push(OpCode::Call(ir::FuncId(callee.0)), args, &types, span);
-        let results = self.out.op(op).results.clone();
-        let values = self.take_counters(func, results);
-        for &value in &values {
+        self.out.op(op).results.clone()
+    }
+
+    fn own_arrays(&mut self, values: &[ir::Value]) {
+        for &value in values {
             if self.out.ty(value).is_array() {
                 self.own(value);
             }
         }
-        values
+    }
+
+    /// The value, checked to lie in the range.
+    fn require(&mut self, value: &Expr, requirement: &Requirement) -> ir::Value {
+        let span = value.span;
+        let ty = scalar_of(&value.ty);
+        let value = self.value(value);
+        let Requirement { least, greatest, of, needs, show } = *requirement;
+        let bound = |bound: f64| match ty.is_float() {
+            true => Const::F64(bound),
+            // Saturates where every i64 is within.
+            false => Const::I64(bound as i64),
+        };
+        let [least, greatest] = [least, greatest].map(|limit| self.constant(bound(limit), span));
+        let above = self.op(OpCode::Ge, vec![value, least], Scalar::Bool, span);
+        let below = self.op(OpCode::Le, vec![value, greatest], Scalar::Bool, span);
+        let within = self.op(OpCode::And, vec![above, below], Scalar::Bool, span);
+        let kind = CheckKind::Domain { of: of.into(), needs: needs.into(), show: show.then_some(ty) };
+        self.check(kind, &[within, value], span);
+        value
     }
 
     fn if_expr(
@@ -570,6 +619,8 @@ pub(super) fn cost(expr: &Expr, most: u32) -> Option<u32> {
         | ExprKind::If(..)
         | ExprKind::Block(_)
         | ExprKind::Call(..)
+        | ExprKind::CallOn { .. }
+        | ExprKind::Require(..)
         | ExprKind::Index(..)
         | ExprKind::Tuple(_)
         | ExprKind::TupleGet(..)

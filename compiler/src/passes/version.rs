@@ -162,7 +162,7 @@ fn wanted(ranges: &mut Ranges, func: &Func, op: OpId, site: SiteId) -> Option<(V
         CheckKind::SameSize { .. } => &[(args[0], Some(args[1]), 0), (args[1], Some(args[0]), 0)],
         // Divisors and steps are mostly positive; the others take the checked loop.
         CheckKind::NonZero { .. } | CheckKind::Step | CheckKind::NotEmpty { .. } => &[(args[0], None, -1)],
-        CheckKind::Entry { .. } | CheckKind::Unique { .. } => return None,
+        CheckKind::Entry { .. } | CheckKind::Domain { .. } | CheckKind::Unique { .. } => return None,
     };
     let mut polys = Vec::with_capacity(2);
     let mut guards = Guards::new();

@@ -102,6 +102,7 @@ impl<'a, 'i> Walk<'a, 'i> {
                 }
                 known(ExprKind::RandInt { stream, lo, hi }, I64, span)
             }
+            Kind::Sample(sampler) => self.sample(builtin, sampler, args, keywords, span),
             Kind::Rng => {
                 if args.is_empty() || args.len() > 2 {
                     return self.usage(builtin, args.len(), span);
@@ -562,7 +563,7 @@ impl<'a, 'i> Walk<'a, 'i> {
     }
 
     // A name of a stream that may be drawn from here.
-    fn stream(&mut self, arg: &'a ast::Expr) -> Option<LocalId> {
+    pub fn stream(&mut self, arg: &'a ast::Expr) -> Option<LocalId> {
         let value = self.expr(arg);
         match (&value.ty, &value.expr.kind) {
             (Ty::Known(Type::Stream(_)), ExprKind::Local(local)) => {

@@ -12,8 +12,9 @@ use super::{Body, Key};
 use crate::ast;
 use crate::builtins;
 use crate::diag::Diagnostic;
+use crate::resolve;
 use crate::span::Span;
-use crate::tree::{Expr, ExprKind, FuncId, LocalKind, Stmt, StmtKind, StreamMode};
+use crate::tree::{Expr, ExprKind, FuncId, LocalId, LocalKind, Stmt, StmtKind, StreamMode};
 use crate::types::{Generator, Scalar, Type};
 
 impl<'a, 'i> Walk<'a, 'i> {
@@ -69,14 +70,29 @@ impl<'a, 'i> Walk<'a, 'i> {
         if order.len() != count {
             return self.poison(span);
         }
-        let in_order = order.iter().enumerate().all(|(index, (position, _))| index == *position);
-        let mut values: Vec<Option<Typed>> = (0..count).map(|_| None).collect();
+        let values = order.into_iter().map(|(position, arg)| (position, self.expr(arg))).collect();
+        self.call_func(func, (self.body)(index), values, None, span)
+    }
+
+    /// A call of `func`, which draws from the current stream or from `stream`; `values` are its arguments in the order of the source, each with its position.
+    pub fn call_func(
+        &mut self,
+        func: &'a resolve::Func,
+        body: Body,
+        values: Vec<(usize, Typed)>,
+        stream: Option<LocalId>,
+        span: Span,
+    ) -> Typed {
+        let count = func.ast.params.len();
+        let order: Vec<usize> = values.iter().map(|(position, _)| *position).collect();
+        let in_order = order.iter().enumerate().all(|(index, position)| index == *position);
         let mut stmts: Vec<Stmt> = Vec::new();
-        for (position, arg) in &order {
-            values[*position] = Some(self.expr(arg));
+        let mut placed: Vec<Option<Typed>> = (0..count).map(|_| None).collect();
+        for (position, value) in values {
+            placed[position] = Some(value);
         }
         let values: Vec<Typed> =
-            values.into_iter().map(|value| value.unwrap_or_else(|| self.poison(span))).collect();
+            placed.into_iter().map(|value| value.unwrap_or_else(|| self.poison(span))).collect();
         let arguments: Vec<Arg> =
             values.iter().map(|value| Arg { ty: value.ty.clone(), span: value.expr.span }).collect();
         let types = match bind::params(&func.ast, &arguments) {
@@ -88,7 +104,7 @@ impl<'a, 'i> Walk<'a, 'i> {
         let mut waiting: Vec<Option<Typed>> = values.into_iter().map(Some).collect();
         let mut whole = true;
         // arrays become names, in the order of the source; so do all arguments if keywords change their order
-        for (position, _) in &order {
+        for position in &order {
             let Some(value) = waiting[*position].take() else { continue };
             let param = &func.ast.params[*position];
             let want = &types[*position];
@@ -127,17 +143,22 @@ impl<'a, 'i> Walk<'a, 'i> {
         if whole {
             self.check_owners(&func.ast, &exprs);
         }
-        let mode = if func.draws {
-            self.draws += 1;
-            self.mode
-        } else {
-            StreamMode::None
+        let (mode, generator) = match stream {
+            Some(stream) => (StreamMode::Inner, self.generator_of(stream)),
+            None if func.draws => {
+                self.draws += 1;
+                (self.mode, self.generator)
+            }
+            None => (StreamMode::None, Generator::default()),
         };
-        let generator = if func.draws { self.generator } else { Generator::default() };
-        let key = Key { body: Body::Func(index), params: types, mode, generator };
+        let key = Key { body, params: types, mode, generator };
         let Some((spec, result)) = self.callee(key, span) else { return self.poison(span) };
-        let call = known(ExprKind::Call(FuncId(spec as u32), exprs), result, span);
-        self.within(stmts, call)
+        let callee = FuncId(spec as u32);
+        let call = match stream {
+            Some(stream) => ExprKind::CallOn { stream, callee, args: exprs },
+            None => ExprKind::Call(callee, exprs),
+        };
+        self.within(stmts, known(call, result, span))
     }
 
     // A `mut` parameter stores elements of its type.

@@ -11,6 +11,7 @@ mod call;
 mod expr;
 mod literal;
 mod prune;
+mod sample;
 mod stmt;
 mod text;
 pub(crate) mod ty;
@@ -26,6 +27,7 @@ pub use text::tree_text;
 use crate::ast;
 use crate::diag::Diagnostic;
 use crate::resolve::Checked;
+use crate::samplers;
 use crate::script::{ScriptArg, ScriptVar};
 use crate::span::Span;
 use crate::tree::{self, StreamMode};
@@ -77,6 +79,8 @@ pub(crate) struct Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Body {
     Func(usize),
+    /// A function of [`crate::samplers`].
+    Sampler(usize),
     /// The statements of [`ScriptBody`].
     Script,
 }
@@ -296,9 +300,13 @@ impl<'a> Specs<'a> {
     }
 
     fn shown(&self, key: &Key) -> Option<String> {
-        let Body::Func(index) = key.body else { return None };
+        let name = match key.body {
+            Body::Func(index) => &self.checked.funcs[index].ast.name.text,
+            Body::Sampler(index) => &samplers::checked().funcs[index].ast.name.text,
+            Body::Script => return None,
+        };
         let types: Vec<String> = key.params.iter().map(Type::to_string).collect();
-        Some(format!("{}({})", self.checked.funcs[index].ast.name.text, types.join(", ")))
+        Some(format!("{name}({})", types.join(", ")))
     }
 
     // The entry first, then in the order of calls.

@@ -115,6 +115,11 @@ fn expr(root: &mut Expr, numbers: &[u32]) {
             *callee = FuncId(numbers[callee.0 as usize]);
             exprs(args, numbers);
         }
+        ExprKind::CallOn { callee, args, .. } => {
+            *callee = FuncId(numbers[callee.0 as usize]);
+            exprs(args, numbers);
+        }
+        ExprKind::Require(value, _) => expr(value, numbers),
         ExprKind::Index(base, indices) => {
             expr(base, numbers);
             exprs(indices, numbers);

@@ -294,6 +294,11 @@ impl Text<'_> {
                 let stream = stream.map_or(String::new(), |local| format!("{}, ", self.name(local)));
                 format!("rand_int({stream}{}, {})", self.expr(lo), self.expr(hi))
             }
+            CallOn { stream, callee, args } => {
+                let name = &self.program.funcs[callee.0 as usize].name;
+                format!("{name}#{}(from {}, {})", callee.0, self.name(*stream), self.list(args))
+            }
+            Require(value, requirement) => format!("require({}, {:?})", self.expr(value), requirement.needs),
             Rng(keys) => format!("rng({})", self.list(keys)),
         }
     }

@@ -245,7 +245,11 @@ impl Verify<'_> {
                 self.block(otherwise, ty);
             }
             Block(block) => self.block(block, ty),
-            Call(callee, args) => {
+            Require(value, _) => {
+                self.expr(value);
+                self.same("what is required", ty, &value.ty);
+            }
+            Call(callee, args) | CallOn { callee, args, .. } => {
                 args.iter().for_each(|arg| self.expr(arg));
                 let callee = &self.program.funcs[callee.0 as usize];
                 self.same("result of a call", ty, &callee.result);

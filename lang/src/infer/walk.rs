@@ -8,6 +8,7 @@ use super::{Body, Callee, Key, Outcome, ScriptBody, ScriptFacts, Specs};
 use crate::ast;
 use crate::diag::Diagnostic;
 use crate::resolve::{self, Checked};
+use crate::samplers;
 use crate::span::Span;
 use crate::tree::{self, Dim, LocalId, LocalKind, StreamMode};
 use crate::types::{Generator, Layout, Scalar, Type};
@@ -22,7 +23,14 @@ pub(super) fn walk(
 ) -> Outcome {
     let mut walk = Walk {
         specs,
-        checked: specs.checked,
+        checked: match key.body {
+            Body::Func(_) | Body::Script => specs.checked,
+            Body::Sampler(_) => samplers::checked(),
+        },
+        body: match key.body {
+            Body::Func(_) | Body::Script => Body::Func,
+            Body::Sampler(_) => Body::Sampler,
+        },
         name: "script",
         locals: Vec::new(),
         vars: Vec::new(),
@@ -49,8 +57,8 @@ pub(super) fn walk(
         found: Vec::new(),
     };
     let func = match key.body {
-        Body::Func(index) => {
-            let func = &specs.checked.funcs[index];
+        Body::Func(index) | Body::Sampler(index) => {
+            let func = &walk.checked.funcs[index];
             walk.script = None;
             walk.name = &func.ast.name.text;
             walk.function(func, key)
@@ -113,6 +121,8 @@ pub(super) struct Returns {
 
 pub(super) struct Walk<'a, 'i> {
     pub specs: &'i Specs<'a>,
+    /// What a function of this source is called as.
+    pub body: fn(usize) -> Body,
     pub checked: &'a Checked,
     pub name: &'a str,
     pub locals: Vec<tree::Local>,

@@ -151,7 +151,8 @@ impl Emitter<'_> {
             CheckKind::NonZero { .. }
             | CheckKind::Step
             | CheckKind::NotEmpty { .. }
-            | CheckKind::Entry { .. } => self.b.ins().icmp_imm_s(IntCC::Equal, a, 0),
+            | CheckKind::Entry { .. }
+            | CheckKind::Domain { .. } => self.b.ins().icmp_imm_s(IntCC::Equal, a, 0),
             CheckKind::Exponent | CheckKind::Size if signed => {
                 self.b.ins().icmp_imm_s(IntCC::SignedLessThan, a, 0)
             }

@@ -66,7 +66,8 @@ impl Selector<'_> {
             CheckKind::NonZero { .. }
             | CheckKind::Step
             | CheckKind::NotEmpty { .. }
-            | CheckKind::Entry { .. } => {
+            | CheckKind::Entry { .. }
+            | CheckKind::Domain { .. } => {
                 test(self);
                 Cond::Equal
             }

@@ -862,7 +862,7 @@ impl<'c, 'p> Machine<'c, 'p> {
             CheckKind::Size => signed(0) >= 0,
             CheckKind::DrawRange => signed(0) < signed(1),
             CheckKind::SameSize { .. } => signed(0) == signed(1),
-            CheckKind::Entry { .. } => word(0) != 0,
+            CheckKind::Entry { .. } | CheckKind::Domain { .. } => word(0) != 0,
             CheckKind::Unique { .. } => {
                 repeated = self.first_repeat(word(0), signed(1), signed(2))?;
                 repeated.is_none()

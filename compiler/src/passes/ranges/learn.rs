@@ -249,7 +249,7 @@ impl Ranges {
             CheckKind::NonZero { .. } | CheckKind::Step | CheckKind::NotEmpty { .. } => {
                 self.learn_nonzero(func, args[0])
             }
-            CheckKind::Entry { .. } => self.learn(func, args[0], true, 0),
+            CheckKind::Entry { .. } | CheckKind::Domain { .. } => self.learn(func, args[0], true, 0),
             CheckKind::Unique { .. } => {}
         }
     }

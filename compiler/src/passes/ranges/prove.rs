@@ -37,7 +37,7 @@ impl Ranges {
             CheckKind::NonZero { .. } | CheckKind::Step | CheckKind::NotEmpty { .. } => {
                 self.is_nonzero(func, args[0])
             }
-            CheckKind::Entry { .. } => self.holds(func, args[0], true, 0),
+            CheckKind::Entry { .. } | CheckKind::Domain { .. } => self.holds(func, args[0], true, 0),
             CheckKind::Unique { .. } => false,
         }
     }
