@@ -52,7 +52,7 @@ impl Selector<'_> {
                 return Ok(());
             }
             (OpCode::Eq | OpCode::Ne | OpCode::Lt | OpCode::Le | OpCode::Gt | OpCode::Ge, _) => {
-                let cond = self.condition(result);
+                let cond = self.compare_scalars(op);
                 let value = self.truth(cond);
                 self.bind(result, &[value]);
                 return Ok(());

@@ -175,7 +175,7 @@ impl Selector<'_> {
         self.m.op(Op::MovzxByte, Size::D, &[byte.into()])
     }
 
-    fn compare_scalars(&mut self, op: &ir::Op) -> Cond {
+    pub(super) fn compare_scalars(&mut self, op: &ir::Op) -> Cond {
         let func = self.func;
         let ty = func.ty(op.args[0]).scalar();
         if ty.is_float() {
