@@ -16,7 +16,8 @@ const LANES: [u8; 5] = [2, 4, 8, 16, 32];
 static MACHINES: LazyLock<Vec<Variant>> = LazyLock::new(|| {
     let host = Target::host();
     let targets = [host.clone(), host.capped(IsaCap::Avx2), host.capped(IsaCap::V128), Target::generic()];
-    targets.map(|target| (target, OptLevel::Speed, Wide::Never)).to_vec()
+    let wide = [host.clone(), host.capped(IsaCap::Avx2)].map(|target| (target, OptLevel::Speed, Wide::Lanes));
+    targets.map(|target| (target, OptLevel::Speed, Wide::Never)).into_iter().chain(wide).collect()
 });
 
 /// The text of a type in lanes.

@@ -1,6 +1,6 @@
 //! The table of random distributions: one row each, with its body in Kiln.
 //!
-//! In: nothing. Out: [`Sampler`] rows, which the resolver and the type checker read; [`checked`], the bodies. Holds: a body draws from its caller's
+//! In: nothing. Out: [`Sampler`] rows, which the resolver and the type checker read; `checked`, the bodies. Holds: a body draws from its caller's
 //! stream; what a row demands of the arguments is checked where the call stands, so that an error shows the user's text.
 
 use crate::resolve::{Checked, resolve};
