@@ -15,6 +15,7 @@ use kiln_abi::array_slots;
 use kiln_compiler::backend::CompileError;
 use kiln_compiler::compile::{self, Compiled, Timing};
 use kiln_compiler::ir::{CheckSite, const_bits, kind_of};
+use kiln_compiler::pipeline;
 use kiln_compiler::report::Report;
 use kiln_compiler::target::{IsaCap, OptLevel, Target};
 use kiln_lang::diag::Diagnostic;
@@ -38,6 +39,8 @@ pub enum Backend {
     Compiled,
     /// The interpreter that defines the meaning of kernels: slow, for tests and for looking into a doubt.
     Oracle,
+    /// The same on the program as all passes leave it for a machine with vectors of this level, whatever this one has.
+    OracleAfterPasses(IsaCap),
 }
 
 /// What an engine is made with.
@@ -324,9 +327,13 @@ impl Engine {
             .map(|param| (entry.locals[param.local.0 as usize].name.clone(), param.is_mut))
             .collect();
         let infer_step = Timing { name: "infer".into(), time: infer_time };
-        if self.inner.backend == Backend::Oracle {
-            let program = compile::checked_ir(program)
+        if self.inner.backend != Backend::Compiled {
+            let mut program = compile::checked_ir(program)
                 .map_err(|diagnostics| Error::Program(Findings { diagnostics, source: source.clone() }))?;
+            if let Backend::OracleAfterPasses(cap) = self.inner.backend {
+                let options = pipeline::Options { shape: cap.shape(), ..pipeline::Options::default() };
+                pipeline::run(&mut program, &options, &mut Report::default());
+            }
             let body = Body::Oracle(Oracle { program, params, result });
             return Ok(Specialisation {
                 body,

@@ -5,8 +5,8 @@
 
 use crate::engine::{Engine, compile_error};
 use crate::error::{Error, Findings};
-use kiln_compiler::compile;
 use kiln_compiler::report::Report;
+use kiln_compiler::{backend, compile};
 use kiln_compiler::{ir, pipeline};
 use kiln_lang::signature::{Declared, Signature};
 use kiln_lang::types::{MAX_RANK, Scalar, Type};
@@ -72,7 +72,8 @@ pub fn show(
                     names.join(", ")
                 )));
             }
-            let options = pipeline::Options { after: Some(after), text: &source.text };
+            let shape = backend::vectors(engine.target());
+            let options = pipeline::Options { after: Some(after), text: &source.text, shape };
             pipeline::run(&mut ir, &options, &mut Report::default());
         }
         return Ok(ir::print(&ir));

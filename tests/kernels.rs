@@ -1,7 +1,8 @@
 //! Every kernel prints what its file states, on the oracle and on compiled code in every configuration, bit for bit.
 
-use crate::machines::{CONFIGURATIONS, compiled_output, oracle_output};
+use crate::machines::{CONFIGURATIONS, compiled_output, oracle_output, widened_output};
 use crate::text::{conclude, expected_output, files, root};
+use kiln::IsaCap;
 
 #[test]
 fn kernels_print_the_same_bits_everywhere() {
@@ -18,6 +19,10 @@ fn kernels_print_the_same_bits_everywhere() {
             }
         };
         compare("the oracle".to_string(), oracle_output(&name, &text, &[]));
+        for (cap, bytes) in [(IsaCap::V128, 16), (IsaCap::Avx2, 32), (IsaCap::Avx512, 64)] {
+            let machine = format!("the oracle, widened at {bytes} bytes");
+            compare(machine, widened_output(&name, &text, cap));
+        }
         for configuration in CONFIGURATIONS {
             let output = compiled_output(&name, text.as_bytes(), &[], configuration.options());
             compare(format!("{configuration:?}"), output);

@@ -63,3 +63,9 @@ pub fn compiled_output(
 pub fn oracle_output(name: &str, text: &str, args: &[&str]) -> (String, Option<String>) {
     compiled_output(name, text.as_bytes(), args, Options { backend: Backend::Oracle, ..Options::default() })
 }
+
+/// On the oracle after all passes, as if for a machine with vectors of that level.
+pub fn widened_output(name: &str, text: &str, cap: kiln::IsaCap) -> (String, Option<String>) {
+    let options = Options { backend: Backend::OracleAfterPasses(cap), ..Options::default() };
+    compiled_output(name, text.as_bytes(), &[], options)
+}

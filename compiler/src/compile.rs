@@ -96,7 +96,11 @@ pub fn compile(program: &tree::Program, target: &Target, options: &Options<'_>) 
     check_and_settle(&mut ir).map_err(Failure::Program)?;
     step("check loops", &mut timings);
     let mut report = Report::default();
-    pipeline::run(&mut ir, &pipeline::Options { after: None, text: options.text }, &mut report);
+    pipeline::run(
+        &mut ir,
+        &pipeline::Options { text: options.text, ..pipeline::Options::default() },
+        &mut report,
+    );
     step("passes", &mut timings);
     timings.extend(
         report.passes.iter().map(|pass| Timing { name: format!("  {}", pass.name), time: pass.time }),

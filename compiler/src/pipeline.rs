@@ -7,6 +7,7 @@
 use crate::ir::{Program, verify};
 use crate::passes::*;
 use crate::report::{PassTime, Report};
+use crate::target::VectorShape;
 use std::time::Instant;
 
 pub use crate::passes::fast::apply_fast;
@@ -31,6 +32,8 @@ pub const PASSES: &[Pass] = &[
     hoist::HOIST,
     dead::DEAD,
     outline::OUTLINE,
+    // The first that knows a machine.
+    widen::WIDEN,
 ];
 
 /// What to do beside the usual.
@@ -38,6 +41,8 @@ pub const PASSES: &[Pass] = &[
 pub struct Options<'o> {
     /// Stop after the last pass of this name, to look at the program: `kiln show --after PASS`. See [`find`].
     pub after: Option<&'o str>,
+    /// The machine's vectors; `None`: loops stay scalar.
+    pub shape: Option<VectorShape>,
     /// Source of the module, so that reports and traces know lines. May be empty.
     pub text: &'o str,
 }
@@ -52,7 +57,7 @@ pub fn run(program: &mut Program, options: &Options, report: &mut Report) {
         None => PASSES.len(),
     };
     for pass in &PASSES[..count] {
-        run_pass(pass, program, report);
+        run_pass(pass, program, options.shape, report);
     }
 }
 
@@ -61,9 +66,9 @@ pub fn find(name: &str) -> Option<&'static Pass> {
     PASSES.iter().chain([&fast::FAST]).find(|pass| pass.name == name)
 }
 
-fn run_pass(pass: &Pass, program: &mut Program, report: &mut Report) {
+fn run_pass(pass: &Pass, program: &mut Program, shape: Option<VectorShape>, report: &mut Report) {
     let start = Instant::now();
-    pass.apply(program, report);
+    pass.apply_for(program, shape, report);
     let time = start.elapsed();
     let ops = program.funcs.iter().map(|func| count_ops(func, func.body)).sum();
     report.passes.push(PassTime { name: pass.name, time, ops });

@@ -51,6 +51,83 @@ pub struct LoopReport {
     pub left: Vec<CheckLeft>,
     /// Numbers that `outline` gave to it: one per copy.
     pub outlined: Vec<u32>,
+    /// What it became in lanes, if it was widened.
+    pub wide: Option<Widened>,
+    /// Why it was not, though it is marked `@vectorize` or a generator.
+    pub not_wide: Option<NotWide>,
+}
+
+/// A loop in lanes. Counts are of ops in its main region.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Widened {
+    /// Ordinals side by side.
+    pub lanes: u8,
+    /// The same in the masked region that takes what is left of a row.
+    pub tail: u8,
+    /// Bits of the machine's registers.
+    pub bits: u32,
+    /// Registers that a value of the widest common type takes.
+    pub registers: u8,
+    /// Loads, by how their lanes lie in memory.
+    pub loads: Accesses,
+    /// Stores, likewise; updates count as both.
+    pub stores: Accesses,
+    /// Loads and stores that heed a mask.
+    pub masked: u32,
+    /// Branches that became masks.
+    pub branches: u32,
+    /// Tests whether any lane is on.
+    pub tests: u32,
+    /// Loops that run until no lane is left in them.
+    pub divergent_loops: u32,
+    /// Updates of elements that may coincide: lane after lane.
+    pub updates: u32,
+    /// Checks that are tested in lanes.
+    pub checks: u32,
+    /// Integer divisions and remainders by something that is no constant.
+    pub divisions: u32,
+    /// f32 that became f64.
+    pub to_f64: u32,
+}
+
+/// How the lanes of loads or stores lie in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accesses {
+    /// One element for all lanes.
+    pub broadcast: u32,
+    /// Neighbours.
+    pub consecutive: u32,
+    /// Evenly spaced.
+    pub strided: u32,
+    /// Anywhere: gathers and scatters.
+    pub scattered: u32,
+}
+
+/// Why a loop was not widened. None of these depends on the machine, except the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotWide {
+    /// The machine has no vectors, or may not use them.
+    NoVectors,
+    /// It calls a function that is not spliced in.
+    Calls(Arc<str>),
+    /// A loop inside it runs in pieces: it is parallel, or reduces into an array.
+    LoopInPieces(Span),
+    /// It makes an array in every iteration.
+    MakesArray(Span),
+    /// A check stands behind a store that could change its outcome.
+    CheckAfterStore(Box<CheckSite>),
+    /// A float sum or product inside it is longer than 32 terms, or may be: that loop has an order of its own, and is widened instead.
+    InnerSum(Span),
+    /// A float sum or product over several indices.
+    RectangularSum,
+    /// More than one float update of an array per iteration: their order would change.
+    FloatUpdates(Span),
+    /// Which array is meant differs from lane to lane.
+    ArraysPart(Span),
+    /// A loop over several indices inside it has different ranges in different lanes.
+    UnevenRectangle(Span),
+    /// The test of a `while` leaves a loop.
+    LeftFromTest(Span),
 }
 
 /// Kinds of loops.
@@ -222,6 +299,8 @@ impl Register<'_> {
             checks: CheckCounts::default(),
             left: Vec::new(),
             outlined: Vec::new(),
+            wide: None,
+            not_wide: None,
         };
         self.report.loops.push(row);
         self.report.rows.insert(span, self.report.loops.len() - 1);

@@ -40,6 +40,27 @@ impl IsaCap {
     }
 }
 
+/// The vector registers of a machine, as far as the choice of lanes goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct VectorShape {
+    /// Bytes of a register: 16, 32 or 64.
+    pub bytes: u32,
+    /// Registers.
+    pub registers: u32,
+}
+
+impl IsaCap {
+    /// Vectors of the level; none of the lowest.
+    pub fn shape(self) -> Option<VectorShape> {
+        match self {
+            IsaCap::Scalar => None,
+            IsaCap::V128 => Some(VectorShape { bytes: 16, registers: 16 }),
+            IsaCap::Avx2 => Some(VectorShape { bytes: 32, registers: 16 }),
+            IsaCap::Avx512 => Some(VectorShape { bytes: 64, registers: 32 }),
+        }
+    }
+}
+
 /// How much effort goes into the machine code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum OptLevel {

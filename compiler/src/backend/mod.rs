@@ -7,7 +7,7 @@ mod cranelift;
 mod wide;
 
 use crate::ir;
-use crate::target::{OptLevel, Target};
+use crate::target::{IsaCap, OptLevel, Target, VectorShape};
 use kiln_abi::Object;
 use std::fmt;
 use std::time::Duration;
@@ -144,6 +144,12 @@ pub fn emit(program: &ir::Program, target: &Target, options: &EmitOptions) -> Re
     }
     session.end();
     Ok(emitted)
+}
+
+/// The vectors that functions with lanes are best made for; `None`: loops stay scalar.
+pub fn vectors(target: &Target) -> Option<VectorShape> {
+    // Cranelift computes with any number of lanes, 128 bits at a time.
+    wide::vectors(target).or(target.cap().min(IsaCap::V128).shape())
 }
 
 /// `rbf(f64, [f64; 1])`: the function as it was specialised.

@@ -288,18 +288,7 @@ mod random {
             extents: Vec<Value>,
             parallel: bool,
         ) -> (RegionId, Vec<Value>) {
-            let data = ForData {
-                rank: extents.len() as u8,
-                parallel,
-                vectorize: false,
-                lanes: 1,
-                tail: 0,
-                generator: false,
-                unique: vec![],
-                reductions: vec![],
-                arrays: vec![],
-                span: Span::default(),
-            };
+            let data = ForData { parallel, ..ForData::plain(extents.len() as u8, Span::default()) };
             let rank = extents.len();
             let op = self.func.push_op(region, OpCode::For(Box::new(data)), extents, &[], Span::default());
             let body = self.func.add_region();

@@ -370,6 +370,8 @@ pub struct ForData {
     pub tail: u8,
     /// Made from a generator (`sum(e for …)`): annotated by nature.
     pub generator: bool,
+    /// Runs seldom, to find an error: not worth widening.
+    pub cold: bool,
     /// Arrays whose values `@unique` promises to differ; a `Unique` check stands before the loop.
     pub unique: Vec<Value>,
     /// Scalar reductions, sinks that the body feeds by `send`.
@@ -381,6 +383,23 @@ pub struct ForData {
 }
 
 impl ForData {
+    /// A plain loop over `rank` extents.
+    pub fn plain(rank: u8, span: Span) -> ForData {
+        ForData {
+            rank,
+            parallel: false,
+            vectorize: false,
+            lanes: 1,
+            tail: 0,
+            generator: false,
+            cold: false,
+            unique: Vec::new(),
+            reductions: Vec::new(),
+            arrays: Vec::new(),
+            span,
+        }
+    }
+
     /// `@parallel`, `@vectorize`, or a generator.
     pub fn is_annotated(&self) -> bool {
         self.parallel || self.vectorize || self.generator

@@ -422,18 +422,8 @@ impl Parser {
 
     fn for_header(&mut self) -> Result<(Head, Vec<Value>), String> {
         let mut args = self.operands()?;
-        let mut data = ForData {
-            rank: u8::try_from(args.len()).or_else(|_| self.fail("too many extents"))?,
-            parallel: false,
-            vectorize: false,
-            lanes: 1,
-            tail: 0,
-            generator: false,
-            unique: Vec::new(),
-            reductions: Vec::new(),
-            arrays: Vec::new(),
-            span: Span::default(),
-        };
+        let rank = u8::try_from(args.len()).or_else(|_| self.fail("too many extents"))?;
+        let mut data = ForData::plain(rank, Span::default());
         while let Token::Word(word) = self.peek().clone() {
             self.at += 1;
             match &*word {
@@ -463,6 +453,7 @@ impl Parser {
                 "parallel" => data.parallel = true,
                 "vectorize" => data.vectorize = true,
                 "generator" => data.generator = true,
+                "cold" => data.cold = true,
                 "lanes" => data.lanes = self.integer()?,
                 "tail" => data.tail = self.integer()?,
                 "header" => data.span = self.span()?,

@@ -393,9 +393,12 @@ impl<'p> Printer<'p> {
             self.values(&data.unique);
             self.out.push(')');
         }
-        for (is_set, word) in
-            [(data.parallel, " parallel"), (data.vectorize, " vectorize"), (data.generator, " generator")]
-        {
+        for (is_set, word) in [
+            (data.parallel, " parallel"),
+            (data.vectorize, " vectorize"),
+            (data.generator, " generator"),
+            (data.cold, " cold"),
+        ] {
             if is_set {
                 self.out.push_str(word);
             }

@@ -204,16 +204,12 @@ impl Lower<'_> {
             .chain(reductions.iter().map(|reduction| ir::Type::Scalar(reduction.ty)))
             .collect();
         let data = ForData {
-            rank: ranges.extents.len() as u8,
             parallel: header.annotations.parallel && header.shape != Shape::Search,
             vectorize: header.annotations.vectorize && header.shape != Shape::Search,
-            lanes: 1,
-            tail: 0,
             generator: header.shape == Shape::Generator,
             unique,
             reductions,
-            arrays: Vec::new(),
-            span,
+            ..ForData::plain(ranges.extents.len() as u8, span)
         };
         let op = self.push(OpCode::For(Box::new(data)), args, &types, span);
         self.out.ops[op.index()].regions = vec![region];

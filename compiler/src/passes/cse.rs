@@ -14,6 +14,11 @@ use std::mem::discriminant;
 pub const CSE: Pass = Pass { name: "cse", about: "compute each value once", apply: Apply::Func(cse) };
 
 fn cse(func: &mut Func, _report: &mut Report) {
+    merge_equal(func);
+}
+
+/// The pass on one function.
+pub(super) fn merge_equal(func: &mut Func) {
     let classes = Classes::of(func);
     let writes = LoopWrites::of(func, &classes);
     let mut cse = Cse {

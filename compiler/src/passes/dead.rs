@@ -11,6 +11,11 @@ use crate::report::Report;
 pub const DEAD: Pass = Pass { name: "dead", about: "delete what nobody uses", apply: Apply::Func(dead) };
 
 fn dead(func: &mut Func, _report: &mut Report) {
+    delete_unused(func);
+}
+
+/// The pass on one function.
+pub(super) fn delete_unused(func: &mut Func) {
     let mut live = Live {
         func,
         values: vec![false; func.values.len()],
@@ -22,6 +27,11 @@ fn dead(func: &mut Func, _report: &mut Report) {
     };
     live.find_effects(func.body, &mut Vec::new());
     live.enter(func.body);
+    if func.chunk_of.is_some() {
+        // The totals of its loop go to the runtime.
+        let is_for = |op: &&OpId| matches!(func.op(**op).code, OpCode::For(_));
+        func.region(func.body).ops.iter().filter(is_for).for_each(|&op| live.need_op(op));
+    }
     live.run();
     let Live { values, ops, .. } = live;
     sweep(func, &values, &ops, func.body, &mut Vec::new());

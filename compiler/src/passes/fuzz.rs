@@ -15,15 +15,15 @@ use kiln_lang::span::Span;
 use kiln_lang::tree::Const;
 use kiln_lang::types::{Layout, Scalar};
 
-struct Random(u64);
+pub(super) struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, n: usize) -> usize {
+    pub(super) fn below(&mut self, n: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) as usize) % n
     }
 
-    fn of<T: Copy>(&mut self, list: &[T]) -> T {
+    pub(super) fn of<T: Copy>(&mut self, list: &[T]) -> T {
         list[self.below(list.len())]
     }
 }
@@ -301,18 +301,8 @@ impl Maker {
             reductions.push(Reduction { op: ReduceOp::Sum, ty: Scalar::I64, name: "s".into() });
             results.push(Type::I64);
         }
-        let data = ForData {
-            rank: 1,
-            parallel: is_annotated,
-            vectorize: false,
-            lanes: 1,
-            tail: 0,
-            generator: false,
-            unique: Vec::new(),
-            reductions,
-            arrays: Vec::new(),
-            span: Span { start: self.func.ops.len() as u32, ..Span::default() },
-        };
+        let span = Span { start: self.func.ops.len() as u32, ..Span::default() };
+        let data = ForData { parallel: is_annotated, reductions, ..ForData::plain(1, span) };
         let op = self.func.push_op(self.region, OpCode::For(Box::new(data)), args, &results, Span::default());
         let body = self.func.add_region();
         self.func.ops[op.index()].regions.push(body);

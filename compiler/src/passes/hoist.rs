@@ -20,16 +20,18 @@ fn hoist(program: &mut Program, _report: &mut Report) {
     }
 }
 
+/// Only pure ops.
+pub(super) fn hoist_pure(func: &mut Func) {
+    let mut hoist = Hoist::new(func);
+    let body = func.body;
+    hoist.region(func, body);
+}
+
 fn hoist_in(func: &mut Func, params: Params) {
     if !func.ops.iter().any(|op| is_loop(&op.code)) {
         return;
     }
-    let mut hoist = Hoist {
-        levels: vec![0; func.values.len()],
-        safe: vec![NEVER; func.ops.len()],
-        loops: Vec::new(),
-        has_candidate: false,
-    };
+    let mut hoist = Hoist::new(func);
     let body = func.body;
     hoist.region(func, body);
     if hoist.has_candidate {
@@ -56,6 +58,15 @@ struct Hoist {
 }
 
 impl Hoist {
+    fn new(func: &Func) -> Hoist {
+        Hoist {
+            levels: vec![0; func.values.len()],
+            safe: vec![NEVER; func.ops.len()],
+            loops: Vec::new(),
+            has_candidate: false,
+        }
+    }
+
     fn region(&mut self, func: &mut Func, region: RegionId) {
         let here = self.loops.len() as u32;
         for &param in &func.region(region).params {

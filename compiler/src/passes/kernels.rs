@@ -59,7 +59,7 @@ fn left(text: &str, calls: &[&[Arg]]) -> usize {
     let before = lowered(text, calls[0]);
     let mut after = before.clone();
     let mut report = Report::default();
-    pipeline::run(&mut after, &pipeline::Options { after: None, text }, &mut report);
+    pipeline::run(&mut after, &pipeline::Options { text, ..pipeline::Options::default() }, &mut report);
     for args in calls {
         let (a, b) = (
             eval(&before, args.to_vec(), &EvalOptions::default()),
@@ -245,7 +245,7 @@ fn f(x: [f64; n], y: mut [f64; n]) {
 fn ops_after(text: &str, args: &[Arg]) -> usize {
     let mut program = lowered(text, args);
     let mut report = Report::default();
-    pipeline::run(&mut program, &pipeline::Options { after: None, text }, &mut report);
+    pipeline::run(&mut program, &pipeline::Options { text, ..pipeline::Options::default() }, &mut report);
     report.passes.last().expect("a pass").ops
 }
 

@@ -14,6 +14,7 @@ pub mod inline;
 pub mod outline;
 pub mod simplify;
 pub mod version;
+pub mod widen;
 
 mod arrays;
 mod copy;
@@ -28,6 +29,7 @@ mod tests;
 
 use crate::ir::{Def, Func, OpCode, OpId, Program, RegionId, Terminator, Type, Value, ValueData};
 use crate::report::Report;
+use crate::target::VectorShape;
 use kiln_lang::span::Span;
 use kiln_lang::tree::Const;
 use kiln_lang::types::Scalar;
@@ -50,14 +52,26 @@ pub enum Apply {
     Func(fn(&mut Func, &mut Report)),
     /// The program.
     Program(fn(&mut Program, &mut Report)),
+    /// The program, for a machine with vectors.
+    Machine(fn(&mut Program, VectorShape, &mut Report)),
 }
 
 impl Pass {
-    /// Does its work on a program.
+    /// Does its work on a program, whatever the machine.
     pub fn apply(&self, program: &mut Program, report: &mut Report) {
+        self.apply_for(program, None, report);
+    }
+
+    /// Does its work on a program for a machine with these vectors; what is for machines with vectors does nothing without any.
+    pub fn apply_for(&self, program: &mut Program, shape: Option<VectorShape>, report: &mut Report) {
         match self.apply {
             Apply::Func(apply) => program.funcs.iter_mut().for_each(|func| apply(func, report)),
             Apply::Program(apply) => apply(program, report),
+            Apply::Machine(apply) => {
+                if let Some(shape) = shape {
+                    apply(program, shape, report);
+                }
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::ir::{Arg, ArrayData, EvalError, EvalOptions, Outcome, Program, Type};
 use crate::ir::{const_bits, eval, parse, print, verify};
 use crate::pipeline;
 use crate::report::Report;
+use crate::target::{IsaCap, VectorShape};
 use kiln_lang::tree::Const;
 use kiln_lang::types::Scalar;
 use std::path::{Path, PathBuf};
@@ -130,6 +131,13 @@ pub(super) fn is_same(a: &Result<Outcome, EvalError>, b: &Result<Outcome, EvalEr
     }
 }
 
+/// Registers that a file of `widen` is for: `# registers of 64 bytes`.
+fn shape(head: &str) -> Option<VectorShape> {
+    let shapes = [IsaCap::V128, IsaCap::Avx2, IsaCap::Avx512].map(IsaCap::shape);
+    let is_named = |shape: &VectorShape| head.contains(&format!("# registers of {} bytes\n", shape.bytes));
+    shapes.into_iter().flatten().find(is_named)
+}
+
 /// Runs the files of a pass. `@fast` changes the meaning: its calls are not compared.
 fn run_files(pass: &Pass) {
     let bless = std::env::var_os("BLESS").is_some();
@@ -138,7 +146,7 @@ fn run_files(pass: &Pass) {
         let mut after = case.program.clone();
         let mut report = Report::default();
         report.register(&after, "");
-        pass.apply(&mut after, &mut report);
+        pass.apply_for(&mut after, shape(&case.head), &mut report);
         verify(&after).unwrap_or_else(|error| panic!("{}: {error}\n{}", path.display(), print(&after)));
         let text = print(&after);
         if bless {
@@ -175,6 +183,7 @@ passes! {
     checks super::checks::CHECKS;
     version super::version::VERSION;
     outline super::outline::OUTLINE;
+    widen super::widen::WIDEN;
 }
 
 /// The whole pipeline on the programs of all passes: same results, and where a file says so, no check left.
@@ -188,9 +197,18 @@ fn the_pipeline_keeps_results_and_errors() {
             let case = read(&path, pass);
             let mut after = case.program.clone();
             let mut report = Report::default();
-            pipeline::run(&mut after, &pipeline::Options::default(), &mut report);
-            for call in &case.calls {
-                assert_same(&case.program, &after, call, &path.display().to_string());
+            for cap in [IsaCap::V128, IsaCap::Avx2, IsaCap::Avx512, IsaCap::Scalar] {
+                let options = pipeline::Options { shape: cap.shape(), ..pipeline::Options::default() };
+                (after, report) = (case.program.clone(), Report::default());
+                pipeline::run(&mut after, &options, &mut report);
+                for call in &case.calls {
+                    assert_same(
+                        &case.program,
+                        &after,
+                        call,
+                        &format!("{} for {}", path.display(), cap.name()),
+                    );
+                }
             }
             if case.head.contains("# no check left in innermost loops") {
                 assert_eq!(report.innermost_checks_left(), 0, "{}\n{}", path.display(), print(&after));

@@ -296,6 +296,7 @@ impl Versions {
         let mut copier = Copier::within(func, std::mem::take(&mut self.map));
         let copy = copier.op(func, op, slow);
         self.map = copier.into_map();
+        mark_cold(func, copy);
         func.regions[slow.index()].end = Terminator::Yield(func.op(copy).results.clone());
         // Values that stand for others by now do so in the copy, too.
         self.region(func, slow);
@@ -349,6 +350,19 @@ impl Versions {
             });
         }
         holds.unwrap_or_else(|| emit.op(OpCode::Const(Const::Bool(true)), Vec::new(), Type::BOOL))
+    }
+}
+
+/// Marks the loops of a slow version.
+fn mark_cold(func: &mut Func, op: OpId) {
+    if let OpCode::For(data) = &mut func.ops[op.index()].code {
+        data.cold = true;
+    }
+    for region in func.op(op).regions.clone() {
+        for position in 0..func.region(region).ops.len() {
+            let inner = func.region(region).ops[position];
+            mark_cold(func, inner);
+        }
     }
 }
 

@@ -176,18 +176,7 @@ fn sample() -> ir::Func {
         span,
         indices: Vec::new(),
     });
-    let data = ir::ForData {
-        rank: 1,
-        parallel: false,
-        vectorize: false,
-        lanes: 1,
-        tail: 0,
-        generator: false,
-        unique: Vec::new(),
-        reductions: Vec::new(),
-        arrays: Vec::new(),
-        span,
-    };
+    let data = ir::ForData::plain(1, span);
     let each = func.push_op(body, OpCode::For(Box::new(data)), vec![n, x], &[Type::F64], span);
     let inner = func.add_region();
     func.ops[each.index()].regions.push(inner);

@@ -31,7 +31,7 @@ mod uses;
 
 use super::{CompileError, Emitted};
 use crate::ir::{self, CheckKind, OpCode};
-use crate::target::{IsaCap, Target};
+use crate::target::{IsaCap, Target, VectorShape};
 use kiln_lang::types::Generator;
 use regalloc2::Ctx;
 use settle::Level;
@@ -54,6 +54,14 @@ fn level(target: &Target) -> Option<Level> {
             Some(Level::Avx512)
         }
         IsaCap::Avx2 | IsaCap::Avx512 => Some(Level::Avx2),
+    }
+}
+
+/// The registers that loops are widened for.
+pub(super) fn vectors(target: &Target) -> Option<VectorShape> {
+    match level(target)? {
+        Level::Avx2 => IsaCap::Avx2.shape(),
+        Level::Avx512 => IsaCap::Avx512.shape(),
     }
 }
 
