@@ -393,6 +393,15 @@ fn masked_accesses_touch_only_lanes_that_are_on() {
     for lanes in LANES {
         for elem in Scalar::ALL {
             let own = in_lanes(elem, lanes);
+            let mut updates = String::new();
+            for op in if elem == Scalar::Bool { &["and", "xor"][..] } else { &["sum", "prod", "min"] } {
+                updates += &format!("update_masked {op} %y, %some, %there, %a\n");
+                updates += &format!("update_masked {op} %z, %inside, %at, %e\n");
+                updates += &format!("update_masked {op} %z, %inside, %zero, %a\n");
+            }
+            if elem.is_float() {
+                updates += "update_fma_masked %z, %some, %there, %a, %e\n";
+            }
             // Lanes that are off point outside the arrays, which may be empty.
             let text = format!(
                 "func @f(%x: [{elem}; 1], %y: [{elem}; 1], %z: [{elem}; 1 strided], %on: [bool; 1], %far: i64) {{
@@ -414,14 +423,16 @@ fn masked_accesses_touch_only_lanes_that_are_on() {
                    %d = load_masked %y, %none, %far : {own}
                    %e = load_masked %y, %inside, %zero : {own}
                    store_masked %z, %inside, %at, %e
-                   store %z, %zero, %last
+                   {updates}
                    return
                  }}"
-            )
-            .replace("store %z, %zero, %last", "");
+            );
             let program = parse(&text);
-            for n in (0..=i64::from(lanes)).step_by(if lanes > 8 { 5 } else { 1 }) {
-                for pattern in [0u64, !0, 0x5555_5555, 0x1357_9bdf] {
+            let full = i64::from(lanes);
+            for (n, patterns) in
+                [(0, &[!0u64][..]), (1, &[!0]), (full / 2, &[0x5a]), (full, &[0, !0, 0x1357_9bdf])]
+            {
+                for pattern in patterns {
                     let on = (0..n).map(|k| pattern >> k & 1).collect();
                     let inputs = [
                         array(elem, &[n], 1),
@@ -550,5 +561,291 @@ fn control_flow_carries_lanes() {
             let counts = Arg::Array(ArrayData::i64s(&[64], &[-7; 64]));
             agree_on(&MACHINES, &parse(&text), &[points(3), points(17), counts, int(most)]);
         }
+    }
+}
+
+/// Lanes of the two regions of a widened loop.
+const SHAPES: [(u8, u8); 8] = [(2, 2), (4, 2), (4, 4), (8, 2), (8, 8), (16, 4), (32, 2), (32, 32)];
+
+/// Sizes around the edges of groups, strips and blocks.
+fn sizes() -> Vec<i64> {
+    (0..70).chain([1023, 1024, 1025, 1055, 2047, 2048, 2050, 4100]).collect()
+}
+
+/// Numbers without a pattern.
+fn numbers(elem: Scalar, count: i64) -> ArrayData {
+    let number = |k: i64| ((k * k * 7919 + 13 * k + 5) % 1009) as f64 / 700.0 - 0.7;
+    let word = |k: i64| match elem {
+        Scalar::F32 => u64::from((number(k) as f32).to_bits()),
+        Scalar::F64 => number(k).to_bits(),
+        Scalar::Bool => (number(k) > 0.0).into(),
+        Scalar::I32 | Scalar::U32 => u64::from((number(k) * 1e9) as i32 as u32),
+        Scalar::I64 | Scalar::U64 => (number(k) * 1e18) as i64 as u64,
+    };
+    ArrayData { elem, dims: vec![count], data: (0..count).map(word).collect() }
+}
+
+/// Both regions of a widened loop with the same body. In it, `%x'` is a name of the region, `#` its lanes, `on` its mask: `[masked|plain]` chooses by region.
+fn regions(indices: &str, body: &str, (lanes, tail): (u8, u8)) -> String {
+    let region = |suffix: &str, lanes: u8, masked: bool| {
+        let mut text = String::new();
+        let mut rest = body;
+        while let Some((before, after)) = rest.split_once('[') {
+            let (choice, after) = after.split_once(']').expect("a choice ends");
+            let (with_mask, plain) = choice.split_once('|').expect("a choice of two");
+            text += before;
+            text += if masked { with_mask } else { plain };
+            rest = after;
+        }
+        text += rest;
+        text.replace('\'', suffix).replace('#', &lanes.to_string())
+    };
+    format!(
+        "{{ ^({}): {} yield }} tail {{ ^({}, %on: mask{tail}): {} yield }}",
+        indices.replace('\'', "m"),
+        region("m", lanes, false),
+        indices.replace('\'', "t"),
+        region("t", tail, true),
+    )
+}
+
+/// Splats of a scalar for both regions: `%NAMEm` and `%NAMEt`.
+fn splats(name: &str, scalar: &str, ty: Scalar, (lanes, tail): (u8, u8)) -> String {
+    format!(
+        "%{name}m = splat %{scalar} : {}\n %{name}t = splat %{scalar} : {}\n",
+        in_lanes(ty, lanes),
+        in_lanes(ty, tail)
+    )
+}
+
+/// A word of a float type.
+fn float(value: f64, ty: Scalar) -> u64 {
+    if ty == Scalar::F32 { u64::from((value as f32).to_bits()) } else { value.to_bits() }
+}
+
+/// A body that sends to reductions of all kinds, ordered (0, 1, 4) and not.
+fn sends(ty: Scalar) -> String {
+    format!(
+        "%at' = iota %q' : i64x#
+         %v' = [load_masked %x, %on, %at'|load %x, %at'] : {ty}x#
+         [send_masked 0 %on, %v'|send 0 %v']
+         %f' = [select %on, %v', %minus'|add %v', %minus'] : {ty}x#
+         %g' = [select %on, %half', %one'|add %half', %minus'] : {ty}x#
+         send_fma 0 %f', %g'
+         %w' = fma %v', %half', %one' : {ty}x#
+         [send_masked 1 %on, %w'|send 1 %w']
+         [send_masked 2 %on, %v'|send 2 %v']
+         %big' = gt %v', %half' : mask#
+         %bigs' = [and %big', %on|or %big', %big'] : mask#
+         [send_masked 5 %on, %big'|send 5 %big']
+         send_masked 3 %bigs', %ones'
+         %small' = [xor %bigs', %on|not %bigs'] : mask#
+         send_masked 4 %small', %v'
+         %some' = any %small' : bool
+         if %some' {{ send_masked 4 %small', %half' yield }} else {{ yield }}
+         %k' = convert %v' : i32x#
+         %z' = add %k', %seven' : i32x#
+         [send_masked 6 %on, %z'|send 6 %z']
+         [send_masked 7 %on, %big'|send 7 %big']"
+    )
+}
+
+const TOTALS: &str = "T, T, T, i64, T, bool, i32, bool";
+
+/// The reductions that [`sends`] feeds.
+fn sinks(ty: Scalar) -> String {
+    format!(
+        "reduce(sum {ty} \"s\") reduce(prod {ty} \"p\") reduce(min {ty} \"m\") reduce(sum i64 \"c\") reduce(sum {ty} \"t\")
+         reduce(or bool \"any\") reduce(xor i32 \"z\") reduce(xor bool \"odd\")"
+    )
+}
+
+/// What [`sends`] needs before the loop.
+fn constants(ty: Scalar, shape: (u8, u8)) -> String {
+    let mut text = format!(
+        "%c1 = {}\n %ch = {}\n %cm = {}\n %ci = const 1 : i64\n %c7 = const 7 : i32\n",
+        constant(float(1.0, ty), ty),
+        constant(float(0.3, ty), ty),
+        constant(float(-0.0, ty), ty)
+    );
+    for (name, scalar, ty) in
+        [("one", "c1", ty), ("half", "ch", ty), ("minus", "cm", ty), ("ones", "ci", Scalar::I64)]
+    {
+        text += &splats(name, scalar, ty, shape);
+    }
+    text + &splats("seven", "c7", Scalar::I32, shape)
+}
+
+#[test]
+fn reductions_of_a_widened_loop_keep_the_order() {
+    for (number, shape) in SHAPES.into_iter().enumerate() {
+        for ty in [Scalar::F64, Scalar::F32] {
+            let totals = TOTALS.replace('T', &ty.to_string());
+            let text = format!(
+                "func @f(%x: [{ty}; 1]) -> {totals} {{
+                   %n = dim 0 %x : i64
+                   {}
+                   %s, %p, %m, %c, %t, %any, %z, %odd = for %n {} generator lanes {} tail {} : {totals} {}
+                   return %s, %p, %m, %c, %t, %any, %z, %odd
+                 }}",
+                constants(ty, shape),
+                sinks(ty),
+                shape.0,
+                shape.1,
+                regions("%q': i64", &sends(ty), shape),
+            );
+            let program = parse(&text);
+            let variants = &MACHINES[if number % 2 == 0 { 2..4 } else { 1..3 }];
+            for n in sizes().into_iter().filter(|n| *n < 3 || *n > 60 || n % 3 == (number as i64) % 3) {
+                agree_on(variants, &program, &[Arg::Array(numbers(ty, n))]);
+            }
+        }
+    }
+}
+
+#[test]
+fn widened_chunks_give_the_same_totals_on_any_number_of_threads() {
+    for (number, shape) in SHAPES.into_iter().enumerate() {
+        for ty in [Scalar::F64, Scalar::F32] {
+            for (cost, parallel) in [(5, "parallel"), (1000, "parallel"), (5, "vectorize")] {
+                let totals = TOTALS.replace('T', &ty.to_string());
+                let text = format!(
+                    "func @f(%x: [{ty}; 1]) -> {totals} {{
+                       %n = dim 0 %x : i64
+                       %s, %p, %m, %c, %t, %any, %z, %odd = run_loop 0 %n, %x, %n : {totals}
+                       return %s, %p, %m, %c, %t, %any, %z, %odd
+                     }}
+                     func @chunk(%x: [{ty}; 1], %n: i64) chunk 0 {{
+                       {}
+                       %s, %p, %m, %c, %t, %any, %z, %odd = for %n {} {parallel} lanes {} tail {} : {totals} {}
+                       return
+                     }}
+                     loop 0 func 1 {} scalar(sum {ty} sites 2) scalar(prod {ty} sites 1) scalar(min {ty} sites 0) scalar(sum i64 sites 0)
+                       scalar(sum {ty} sites 2) scalar(or bool sites 0) scalar(xor i32 sites 0) scalar(xor bool sites 0) cost {cost} line 1",
+                    constants(ty, shape),
+                    sinks(ty),
+                    shape.0,
+                    shape.1,
+                    regions("%q': i64", &sends(ty), shape),
+                    if parallel == "parallel" { "parallel" } else { "" },
+                );
+                let program = parse(&text);
+                let variants = &MACHINES[if number % 2 == 0 { 2..3 } else { 3..4 }];
+                for n in [0, 1, 3, 31, 32, 33, 65, 1000, 1024, 1025, 5000, 40_000] {
+                    agree_on(variants, &program, &[Arg::Array(numbers(ty, n))]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn widened_rectangles_agree() {
+    // As chunks, cut anywhere, and as nests, in one and three dimensions.
+    for shape in SHAPES {
+        let text = format!(
+            "func @f(%x: [f64; 2], %y: [f64; 2], %few: i64) -> i64, f64 {{
+               %n = dim 0 %x : i64
+               %m = dim 1 %x : i64
+               %c1 = const 1 : i64
+               %ch = const 0.25 : f64
+               {}{}
+               %count = mul %n, %m : i64
+               %a, %b = run_loop 0 %count, %x, %y, %n, %m : i64, f64
+               %c = for %few, %n, %m reduce(sum i64 \"c\") vectorize lanes {} tail {} : i64 {}
+               for %m vectorize lanes {} tail {} {}
+               %d = add %a, %c : i64
+               return %d, %b
+             }}
+             func @chunk(%x: [f64; 2], %y: [f64; 2], %n: i64, %m: i64) chunk 0 {{
+               %c1 = const 1 : i64
+               %ch = const 0.25 : f64
+               {}{}
+               %a, %b = for %n, %m reduce(sum i64 \"c\") reduce(max f64 \"most\") parallel vectorize lanes {} tail {} : i64, f64 {}
+               return
+             }}
+             loop 0 func 1 parallel scalar(sum i64 sites 0) scalar(max f64 sites 0) cost 50 line 1",
+            splats("ones", "c1", Scalar::I64, shape),
+            splats("half", "ch", Scalar::F64, shape),
+            shape.0,
+            shape.1,
+            regions(
+                "%k': i64, %i': i64, %j': i64",
+                "%at' = iota %j' : i64x#
+                 %v' = [load_masked %y, %on, %i', %at'|load %y, %i', %at'] : f64x#
+                 %w' = add %v', %half' : f64x#
+                 [store_masked %y, %on, %i', %at', %w'|store %y, %i', %at', %w']
+                 [send_masked 0 %on, %at'|send 0 %at']",
+                shape
+            ),
+            shape.0,
+            shape.1,
+            regions(
+                "%l': i64",
+                "%bt' = iota %l' : i64x#
+                 for %n { ^(%o': i64):
+                   %u' = [load_masked %y, %on, %o', %bt'|load %y, %o', %bt'] : f64x#
+                   %z' = sub %half', %u' : f64x#
+                   [store_masked %y, %on, %o', %bt', %z'|store %y, %o', %bt', %z']
+                   yield
+                 }",
+                shape
+            )
+            .replace("%on", "%rest"),
+            splats("ones", "c1", Scalar::I64, shape),
+            splats("half", "ch", Scalar::F64, shape),
+            shape.0,
+            shape.1,
+            regions(
+                "%i': i64, %j': i64",
+                "%at' = iota %j' : i64x#
+                 %v' = [load_masked %x, %on, %i', %at'|load %x, %i', %at'] : f64x#
+                 %w' = mul %v', %v' : f64x#
+                 [store_masked %y, %on, %i', %at', %w'|store %y, %i', %at', %w']
+                 %in' = lt %w', %half' : mask#
+                 %ins' = [and %in', %on|or %in', %in'] : mask#
+                 send_masked 0 %ins', %ones'
+                 [send_masked 1 %on, %v'|send 1 %v']",
+                shape
+            ),
+        );
+        let program = parse(&text);
+        for (n, m) in [(0, 5), (5, 0), (1, 1), (3, 31), (7, 33), (40, 70), (300, 3)] {
+            let matrix = |seed: i64| {
+                let ArrayData { data, .. } = numbers(Scalar::F64, n * m + seed);
+                ArrayData { elem: Scalar::F64, dims: vec![n, m], data: data[seed as usize..].to_vec() }
+            };
+            let inputs = [Arg::Array(matrix(0)), Arg::Array(matrix(3)), int(2)];
+            agree_on(&MACHINES[2..], &program, &inputs);
+        }
+    }
+}
+
+#[test]
+fn widened_trial_programs_agree() {
+    // Their functions of mathematics are spliced before loops are widened: something as long stands here for them.
+    let without_math = |text: &str| parse(&text.replace(" exp ", " abs "));
+    let points = |seed: i64| {
+        Arg::Array(ArrayData::f64s(
+            &[45],
+            &(0..45).map(|k| ((k * 37 + seed) % 41) as f64 / 12.0 - 2.0).collect::<Vec<f64>>(),
+        ))
+    };
+    let mandelbrot = parse(include_str!("ir/mandelbrot_wide.ir"));
+    let counts = Arg::Array(ArrayData::i64s(&[45], &[0; 45]));
+    agree_on(&MACHINES, &mandelbrot, &[points(3), points(17), counts, int(300)]);
+    let matmul = parse(include_str!("ir/matmul_wide.ir"));
+    let matrix = |seed: i64| {
+        let ArrayData { data, .. } = numbers(Scalar::F64, 110 + seed);
+        Arg::Array(ArrayData { elem: Scalar::F64, dims: vec![10, 11], data: data[seed as usize..].to_vec() })
+    };
+    let square = Arg::Array(ArrayData { dims: vec![11, 11], ..numbers(Scalar::F64, 121) });
+    agree_on(&MACHINES, &matmul, &[matrix(1), square, matrix(2)]);
+    let rbf = without_math(include_str!("ir/rbf_wide.ir"));
+    agree_on(&MACHINES, &rbf, &[points(5), points(9), Arg::Scalar(kiln_lang::tree::Const::F64(0.7))]);
+    let asian = without_math(include_str!("ir/asian_wide.ir"));
+    for paths in [1, 7, 32, 33, 2000] {
+        let number = |x| Arg::Scalar(kiln_lang::tree::Const::F64(x));
+        agree_on(&MACHINES, &asian, &[int(paths), int(5), number(0.7), number(0.2), number(90.0)]);
     }
 }

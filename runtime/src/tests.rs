@@ -125,15 +125,7 @@ impl Bench {
 }
 
 fn plain_loop(func: u32, cost: u32) -> LoopInfo {
-    LoopInfo {
-        func,
-        parallel: true,
-        scalars: Vec::new(),
-        arrays: Vec::new(),
-        cost,
-        line: 1,
-        in_groups: false,
-    }
+    LoopInfo { func, parallel: true, scalars: Vec::new(), arrays: Vec::new(), wide: false, cost, line: 1 }
 }
 
 // ---- the language's order, transcribed ---------------------------------------------------------------------------------------------
@@ -253,6 +245,27 @@ fn reductions_have_the_bits_of_the_language_at_any_thread_count() {
     let serial = LoopInfo { parallel: false, ..many(1) };
     let bench = Bench::new(&[entry, many_chunk], &[serial]);
     assert_eq!(bench.run(7, 5000, &[]).unwrap()[..5], totals_of_many(5000));
+}
+
+/// What code with lanes relies on: accumulators side by side from `lo` on, or a place for its terms.
+unsafe extern "C" fn wide_chunk(ctx: *mut Ctx, env: *mut u64, lo: i64, hi: i64) -> i32 {
+    unsafe {
+        assert!(!(*ctx).terms.is_null() || (*ctx).lane_mask == 31 && lo % 32 == 0, "lanes from {lo}");
+        many_chunk(ctx, env, lo, hi)
+    }
+}
+
+#[test]
+fn code_with_lanes_finds_accumulators_side_by_side_or_a_place_for_terms() {
+    for n in [0, 1, 31, 32, 33, 1000, 1024, 1025, 5000, 100_007] {
+        for threads in THREADS {
+            for cost in [1, 64, 1000, 100_000] {
+                let wide = LoopInfo { wide: true, ..many(cost) };
+                let found = Bench::new(&[entry, wide_chunk], &[wide]).run(threads, n, &[]).unwrap();
+                assert_eq!(found[..5], totals_of_many(n), "n = {n}, {threads} threads, cost {cost}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -134,15 +134,16 @@ pub fn emit(program: &ir::Program, target: &Target, options: &EmitOptions) -> Re
         let start = Instant::now();
         if goes_wide(func, target, options.wide) {
             wide::add_function(&mut emitted, program, number, target)?;
-            if let Some(outlined) = func.chunk_of {
-                emitted.object.loops[outlined as usize].in_groups = true;
-            }
         } else {
             session.add_function(&mut emitted, program, number, target, options)?;
         }
         emitted.functions.push((signature(func), start.elapsed()));
     }
     session.end();
+    for info in &mut emitted.object.loops {
+        let chunk = ir::chunk_loop(&program.funcs[info.func as usize]);
+        info.wide = chunk.is_some_and(|(_, data)| data.lanes > 1);
+    }
     Ok(emitted)
 }
 

@@ -18,7 +18,8 @@ pub use bits::{const_bits, const_from_bits, const_scalar, kind_of, same_bits, sc
 pub use eval::{Arg, ArrayData, EvalError, EvalOptions, Outcome, PrintEvent, Printed, eval};
 pub use parse::parse;
 pub use print::{print, print_func, print_with_spans, reduce_name};
-pub use table::{Effects, effects_of};
+pub use table::{Effects, count_sends, effects_of};
+pub(crate) use verify::chunk_loop;
 pub use verify::{verify, verify_func};
 
 use kiln_abi::ReduceOp;

@@ -559,7 +559,7 @@ impl Parser {
         self.word("cost")?;
         let cost = self.integer()?;
         self.word("line")?;
-        Ok(LoopInfo { func, parallel, scalars, arrays, cost, line: self.integer()?, in_groups: false })
+        Ok(LoopInfo { func, parallel, scalars, arrays, wide: false, cost, line: self.integer()? })
     }
 
     fn literal(&mut self) -> Result<String, String> {

@@ -5,7 +5,7 @@
 
 use kiln_lang::math::Function;
 
-use super::{Func, OpCode, OpId, RegionData, Terminator};
+use super::{Func, OpCode, OpId, RegionData, RegionId, Terminator};
 use kiln_lang::types::Generator;
 
 /// What an op may do beside computing its results.
@@ -318,4 +318,22 @@ fn nested_effects(func: &Func, op: OpId, loops: u32) -> Effects {
     all.sends &= !matches!(op.code, OpCode::For(_));
     all.pure = !(all.reads || all.writes || all.may_fail || all.sends || all.allocates || all.leaves);
     all
+}
+
+/// Adds to `sends` how many static sends a region holds for each reduction of the loop whose body it is (or lies in).
+pub fn count_sends(func: &Func, region: RegionId, sends: &mut [u32]) {
+    for &op in &func.region(region).ops {
+        match func.op(op).code {
+            OpCode::Send { reduction } | OpCode::SendFma { reduction } | OpCode::SendMasked { reduction } => {
+                sends[reduction as usize] += 1;
+            }
+            // Sends in there are to that loop.
+            OpCode::For(_) => {}
+            _ => {
+                for &inner in &func.op(op).regions {
+                    count_sends(func, inner, sends);
+                }
+            }
+        }
+    }
 }

@@ -123,7 +123,7 @@ fn verify_loops(program: &Program) -> Result<(), String> {
 }
 
 /// The loop of a chunk function: the only `for` in its body.
-pub(super) fn chunk_loop(func: &Func) -> Option<(OpId, &ForData)> {
+pub(crate) fn chunk_loop(func: &Func) -> Option<(OpId, &ForData)> {
     let mut loops = func.region(func.body).ops.iter().filter_map(|&op| match &func.op(op).code {
         OpCode::For(data) => Some((op, &**data)),
         _ => None,

@@ -6,7 +6,8 @@
 
 use super::copy::{Copier, Map, Sites};
 use super::{Apply, Pass, new_value, take_ops};
-use crate::ir::{Def, ForData, Func, Op, OpCode, OpId, Program, RegionId, Terminator, Type, Value, kind_of};
+use crate::ir::{Def, ForData, Func, Op, OpCode, OpId, Program, RegionId, Terminator, Type, Value};
+use crate::ir::{count_sends, kind_of};
 use crate::report::Report;
 use kiln_abi::{ArrayReduction, LoopInfo, ScalarReduction, array_slots};
 use kiln_lang::span::Span;
@@ -161,9 +162,9 @@ impl Outline<'_> {
             parallel: data.parallel,
             scalars: scalars.collect(),
             arrays: arrays.collect(),
+            wide: false,
             cost: self.cost(func, body),
             line: self.report.loop_at(data.span).map_or(0, |row| row.line),
-            in_groups: false,
         }
     }
 
@@ -218,24 +219,6 @@ fn slots(ty: Type) -> usize {
     match ty {
         Type::Array { rank, .. } => array_slots(rank.into()),
         Type::Scalar(_) | Type::Lanes(..) | Type::Mask(_) => 1,
-    }
-}
-
-/// Static sends per reduction of the loop whose body `region` is (or lies in).
-fn count_sends(func: &Func, region: RegionId, sends: &mut [u32]) {
-    for &op in &func.region(region).ops {
-        match func.op(op).code {
-            OpCode::Send { reduction } | OpCode::SendFma { reduction } | OpCode::SendMasked { reduction } => {
-                sends[reduction as usize] += 1;
-            }
-            // Sends in there are to that loop.
-            OpCode::For(_) => {}
-            _ => {
-                for &inner in &func.op(op).regions {
-                    count_sends(func, inner, sends);
-                }
-            }
-        }
     }
 }
 

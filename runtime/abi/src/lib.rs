@@ -247,13 +247,14 @@ pub struct LoopInfo {
     pub scalars: Vec<ScalarReduction>,
     /// Array reductions.
     pub arrays: Vec<ArrayReduction>,
+    /// Its chunk function takes several ordinals at a time, in lanes; set by the backend. Then, if there are ordered reductions, [`Ctx::terms`] is not null
+    /// whenever [`Ctx::lane_mask`] is 0 or `lo` is no multiple of [`LANES`]: a group of lanes finds its accumulators side by side, or sends its terms
+    /// elsewhere.
+    pub wide: bool,
     /// Estimated operations per iteration; small loops stay on the caller's thread. Inner loops of unknown length count as 16 iterations.
     pub cost: u32,
     /// Where the loop stands in the source, for traces.
     pub line: u32,
-    /// The chunk function works on groups of iterations: unless it is given a terms buffer, its ordered reductions want a first ordinal that is a multiple
-    /// of [`LANES`], and a lane mask of 31. The runtime sends what is otherwise through a terms buffer.
-    pub in_groups: bool,
 }
 
 impl LoopInfo {
@@ -372,9 +373,9 @@ mod tests {
             parallel: true,
             scalars: vec![sum, max, sum],
             arrays: vec![hist],
+            wide: false,
             cost: 1,
             line: 1,
-            in_groups: false,
         };
         assert_eq!((info.scalar_slot(0), info.scalar_slot(1), info.scalar_slot(2)), (1, 0, 33));
         assert_eq!(info.array_slot(0), 65);

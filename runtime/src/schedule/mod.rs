@@ -311,8 +311,6 @@ struct Chunks<'r> {
     task: Task<'r>,
     ctx: Ctx,
     partial: Partial,
-    /// Terms of fewer than [`LANES`] iterations, for [`Chunks::execute_group`]. Empty until needed.
-    group: Vec<u64>,
 }
 
 impl<'r> Chunks<'r> {
@@ -321,54 +319,30 @@ impl<'r> Chunks<'r> {
         let mut ctx = task.ctx();
         ctx.lane_mask = span.run.lane_mask;
         (ctx.terms, ctx.terms_base) = (span.terms, span.base);
-        Chunks { run: span.run, task, ctx, partial: Partial::new(&span.run.outline.start), group: Vec::new() }
+        Chunks { run: span.run, task, ctx, partial: Partial::new(&span.run.outline.start) }
     }
 
     /// Runs one chunk, unless it lies behind an error or the call has ended.
     fn execute(&mut self, lo: i64, hi: i64) -> Flow {
         let run = self.run;
-        if run.outline.info.in_groups && !run.outline.ordered.is_empty() && self.ctx.terms.is_null() {
-            // Iterations up to the next whole group; all of a loop that adds left to right.
-            let lanes = LANES as i64;
-            let single = if run.lane_mask == 0 { hi } else { hi.min((lo + lanes - 1) / lanes * lanes) };
-            if lo < single && self.execute_group(lo, single) == Flow::Halt {
-                return Flow::Halt;
-            }
-            return if single < hi { self.execute_chunk(single, hi) } else { Flow::Go };
-        }
-        self.execute_chunk(lo, hi)
-    }
-
-    /// Runs at most [`LANES`] iterations as terms, and adds them to the accumulators one by one.
-    fn execute_group(&mut self, lo: i64, hi: i64) -> Flow {
-        let row = neutral_row(self.ordered());
-        self.group.clear();
-        for _ in lo..hi {
-            self.group.extend_from_slice(&row);
-        }
-        (self.ctx.terms, self.ctx.terms_base) = (self.group.as_mut_ptr(), lo);
-        let flow = self.execute_chunk(lo, hi);
-        self.ctx.terms = ptr::null_mut();
-        if flow == Flow::Go {
-            let terms = std::mem::take(&mut self.group);
-            let (ordered, mask) = (self.ordered(), self.run.lane_mask);
-            order::fold_terms(ordered, self.accumulators(), &terms, lo, (lo, hi), mask);
-            self.group = terms;
-        }
-        flow
-    }
-
-    fn execute_chunk(&mut self, lo: i64, hi: i64) -> Flow {
-        let run = self.run;
         if run.failed_at.load(Ordering::Relaxed) < lo || run.call.must_leave() {
             return Flow::Halt;
+        }
+        let mut kept = self.apart((lo, hi));
+        if let Some(terms) = &mut kept {
+            (self.ctx.terms, self.ctx.terms_base) = (terms.as_mut_ptr(), lo);
         }
         // The task may have moved since the last chunk, with the structure that holds it.
         self.ctx.task = ptr::from_ref(&self.task).cast_mut().cast();
         self.ctx.partial = self.partial.slots_mut().as_mut_ptr();
         // SAFETY: the function is the loop's (`Code::load`), the live-ins are its own (`run_loop`), context and state stay where they are
         // until it returns.
-        match unsafe { (run.func)(&raw mut self.ctx, run.env, lo, hi) } {
+        let status = unsafe { (run.func)(&raw mut self.ctx, run.env, lo, hi) };
+        if let Some(terms) = kept {
+            self.ctx.terms = ptr::null_mut();
+            order::fold_terms(self.ordered(), self.accumulators(), &terms, lo, (lo, hi), run.lane_mask);
+        }
+        match status {
             STATUS_OK => Flow::Go,
             STATUS_ERROR => {
                 run.fail(lo, self.ctx.error);
@@ -379,6 +353,17 @@ impl<'r> Chunks<'r> {
                 Flow::Halt
             }
         }
+    }
+
+    /// A buffer for the terms of a chunk, all neutral, if its code has lanes that would not find their accumulators (see [`kiln_abi::LoopInfo::wide`]).
+    /// Such a chunk lies within one block.
+    fn apart(&self, (lo, hi): (i64, i64)) -> Option<Vec<u64>> {
+        let ordered = self.ordered();
+        let finds = self.run.lane_mask != 0 && lo % LANES as i64 == 0;
+        if !self.run.outline.info.wide || ordered.is_empty() || finds || !self.ctx.terms.is_null() {
+            return None;
+        }
+        Some(neutral_row(ordered).repeat((hi - lo) as usize))
     }
 
     fn ordered(&self) -> &'r [ScalarReduction] {
@@ -623,15 +608,6 @@ fn run_terms<'r>(
     Some(piece.chunks.into_state(joined))
 }
 
-/// Terms of an iteration that sends nothing.
-fn neutral_row(ordered: &[ScalarReduction]) -> Vec<u64> {
-    let sends = ordered.iter();
-    sends
-        .flat_map(|r| std::iter::repeat_n(neutral_term(r.op, r.ty), r.sites as usize))
-        .flat_map(|(a, b)| [a, b])
-        .collect()
-}
-
 /// Terms of a range of iterations, all neutral at first. Freed on drop.
 struct Terms<'t> {
     task: &'t Task<'t>,
@@ -641,7 +617,11 @@ struct Terms<'t> {
 
 impl<'t> Terms<'t> {
     fn new(run: &Run<'_>, task: &'t Task<'_>, (lo, hi): (i64, i64)) -> Option<Terms<'t>> {
-        let row = neutral_row(&run.outline.ordered);
+        let sends = run.outline.ordered.iter();
+        let row: Vec<u64> = sends
+            .flat_map(|r| std::iter::repeat_n(neutral_term(r.op, r.ty), r.sites as usize))
+            .flat_map(|(a, b)| [a, b])
+            .collect();
         let len = usize::try_from(hi - lo).ok()?.checked_mul(row.len())?;
         let slots = task.try_alloc(len.checked_mul(8)?, Contents::Anything)?.cast::<u64>();
         for at in (0..len).step_by(row.len().max(1)) {
@@ -663,6 +643,15 @@ impl Drop for Terms<'_> {
         // SAFETY: a block of this task that nobody uses any more.
         unsafe { self.task.free(self.slots.cast()) };
     }
+}
+
+/// The terms of an iteration that sends nothing.
+fn neutral_row(ordered: &[ScalarReduction]) -> Vec<u64> {
+    ordered
+        .iter()
+        .flat_map(|r| std::iter::repeat_n(neutral_term(r.op, r.ty), r.sites as usize))
+        .flat_map(|(a, b)| [a, b])
+        .collect()
 }
 
 /// Lets one thread at a time use what is not made to be shared.

@@ -21,8 +21,10 @@ pub(super) struct Loop {
     pub(super) exit: clif::Block,
     /// Reductions that the body feeds.
     pub(super) sinks: Vec<Sink>,
-    /// Ordinal of the iteration, where a reduction needs it.
+    /// Ordinal of the iteration (of lane 0), where a reduction needs it.
     pub(super) ordinal: Option<clif::Value>,
+    /// In the second region of a widened loop: ordinals from there to the end.
+    pub(super) left: Option<clif::Value>,
 }
 
 /// A `while` whose condition has at most this many ops, none with regions, is turned so that it ends with its only branch; the condition is then emitted twice.
@@ -225,7 +227,7 @@ impl<'a> Emitter<'a> {
         let is_flat = |id: &ir::OpId| func.op(*id).regions.is_empty();
         let ops = &func.region(test).ops;
         let turned = ops.len() <= TURNED_CONDITION && ops.iter().all(is_flat);
-        self.loops.push(Loop { next, exit, sinks: Vec::new(), ordinal: None });
+        self.loops.push(Loop { next, exit, sinks: Vec::new(), ordinal: None, left: None });
 
         let head = if turned {
             self.test(test, &entry_comps, inside, exit)?;

@@ -1,13 +1,14 @@
 //! `for`: counted loops over rectangles of indices.
 //!
 //! In: a `for` op. Out: one of three shapes with the same meaning: a nest (the whole rectangle, one loop per extent), a range (the ordinals `lo..hi` of a chunk,
-//! row by row), blocks (1024 ordinals each, for ordered reductions). Holds: the body is emitted once; a loop ends with its only branch; the stop flag is read
-//! at most every [`STRIP`] turns of a short innermost loop, at every turn of others, and never in a chunk's own loop, which the runtime cuts.
+//! row by row), blocks (1024 ordinals each, for ordered reductions). In a widened loop, a row is a loop over whole groups of lanes and one over what is
+//! left, under a mask. Holds: a region is emitted once; a loop ends with its only branch; the stop flag is read at most every [`STRIP`] turns of a short
+//! innermost loop, at every turn of others, and never in a chunk's own loop, which the runtime cuts.
 
 use super::classes::carried_in;
 use super::control::Loop;
 use super::func::{Emitter, End, block_args};
-use super::reduce::{Sink, is_ordered};
+use super::reduce::{Sink, is_ordered, rewind};
 use crate::backend::CompileError;
 use crate::ir::{self, ForData};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -22,32 +23,63 @@ const STRIP: i64 = 2048;
 struct Shape<'a> {
     op: &'a ir::Op,
     body: ir::RegionId,
+    wide: Option<Wide>,
     rank: usize,
     exit: clif::Block,
 }
 
+/// What a widened loop has besides.
+#[derive(Clone, Copy)]
+struct Wide {
+    lanes: i64,
+    tail: ir::RegionId,
+    tail_lanes: i64,
+}
+
+/// Where in the loop the body stands.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    ordinal: Option<clif::Value>,
+    /// Ordinals from there to the end, in the second region of a widened loop.
+    left: Option<clif::Value>,
+}
+
+/// Is the stop flag read at every turn?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Polls {
+    Never,
+    EveryTurn,
+}
+
 impl<'a> Emitter<'a> {
     pub(super) fn emit_for(&mut self, op: &'a ir::Op, data: &'a ForData) -> Result<(), CompileError> {
-        if data.lanes != 1 {
-            return Err(self.unsupported(op));
-        }
         let in_segments =
             data.arrays.iter().any(|&(array, op)| op.is_ordered(ir::kind_of(self.func.ty(array).scalar())));
         if in_segments && !(self.chunk.is_some() && self.depth == 1) {
             // Its segments need copies of the array, which the runtime makes.
             return Err(self.internal("a reduction into an array of floats that was not outlined"));
         }
-        let &[body] = &op.regions[..] else { return Err(self.internal("a for has one region")) };
+        let (body, wide) = match (&op.regions[..], data.lanes) {
+            (&[body], 1) => (body, None),
+            (&[body, tail], 2..) => {
+                (body, Some(Wide { lanes: data.lanes.into(), tail, tail_lanes: data.tail.into() }))
+            }
+            _ => return Err(self.internal("a for has one region, or two if it is widened")),
+        };
         let rank = usize::from(data.rank);
         let extents = self.all_comps(&op.args[..rank]);
         let carried = self.all_comps(carried_in(op));
         let exit = self.block_for(carried_in(op));
         // Read now: the SSA builder appends parameters of its own.
         let mut results = self.b.block_params(exit).to_vec();
-        let shape = Shape { op, body, rank, exit };
+        let shape = Shape { op, body, wide, rank, exit };
 
         let totals = match self.chunk {
             Some(info) if self.depth == 1 => {
+                if wide.is_some() && rank > 1 && data.reductions.iter().any(is_ordered) {
+                    // Groups of lanes would not begin at multiples of their size.
+                    return Err(self.internal("a widened rectangle with an ordered reduction"));
+                }
                 let sinks = self.chunk_sinks(data, info)?;
                 let (lo, hi) = (self.lo, self.hi);
                 let some = self.b.ins().icmp(IntCC::SignedLessThan, lo, hi);
@@ -77,7 +109,7 @@ impl<'a> Emitter<'a> {
         &mut self,
         shape: Shape<'a>,
         indices: &[clif::Value],
-        ordinal: Option<clif::Value>,
+        Place { ordinal, left }: Place,
         carried: &[clif::Value],
         sinks: Vec<Sink>,
     ) -> Result<(Vec<clif::Value>, Vec<Sink>), CompileError> {
@@ -86,7 +118,7 @@ impl<'a> Emitter<'a> {
         let next = self.block_for(carried_in(shape.op));
         self.bind_all(&params[..shape.rank], indices);
         self.bind_all(&params[shape.rank..], carried);
-        self.loops.push(Loop { next, exit: shape.exit, sinks, ordinal });
+        self.loops.push(Loop { next, exit: shape.exit, sinks, ordinal, left });
         if let End::Yield(args) = self.region(shape.body)? {
             self.jump(next, args);
         }
@@ -125,6 +157,12 @@ impl<'a> Emitter<'a> {
         let known = func.as_const(shape.op.args[level]).map(|constant| ir::const_bits(constant) as i64);
         let outermost = level == 0;
         let innermost = level + 1 == shape.rank;
+        if let Some(wide) = shape.wide
+            && innermost
+        {
+            let sinks = self.wide_nest(shape, wide, indices, n, known, sinks)?;
+            return Ok((Vec::new(), sinks));
+        }
         let short = innermost && self.is_short(shape.body);
         let polls = !(short && known.is_some_and(|n| n <= STRIP));
         let strips = short && polls;
@@ -157,7 +195,7 @@ impl<'a> Emitter<'a> {
         let (index, inner) = (params[0], &params[1..]);
         indices.push(index);
         let (after, sinks) = if innermost {
-            self.body(shape, indices, None, inner, sinks)?
+            self.body(shape, indices, Place::default(), inner, sinks)?
         } else {
             self.nest(shape, extents, indices, inner, sinks)?
         };
@@ -299,6 +337,10 @@ impl<'a> Emitter<'a> {
         carried: &[clif::Value],
         sinks: Vec<Sink>,
     ) -> Result<(Vec<clif::Value>, Vec<Sink>), CompileError> {
+        if let Some(wide) = shape.wide {
+            let sinks = self.wide_row(shape, wide, outer, (start, end), Polls::Never, sinks)?;
+            return Ok((Vec::new(), sinks));
+        }
         let turn = self.loop_block(shape, 1);
         let done = self.loop_block(shape, 0);
         let mut first = vec![start];
@@ -310,7 +352,8 @@ impl<'a> Emitter<'a> {
         let mut indices = outer.to_vec();
         indices.push(index);
         let ordinal = row_base.map_or(index, |base| self.b.ins().iadd(base, index));
-        let (after, sinks) = self.body(shape, &indices, Some(ordinal), &params[1..], sinks)?;
+        let place = Place { ordinal: Some(ordinal), left: None };
+        let (after, sinks) = self.body(shape, &indices, place, &params[1..], sinks)?;
         let following = self.b.ins().iadd_imm_s(index, 1);
         let more = self.b.ins().icmp(IntCC::SignedLessThan, following, end);
         let mut again = vec![following];
@@ -321,6 +364,109 @@ impl<'a> Emitter<'a> {
         Ok((self.b.block_params(done).to_vec(), sinks))
     }
 
+    /// The innermost extent of a widened nest.
+    fn wide_nest(
+        &mut self,
+        shape: Shape<'a>,
+        wide: Wide,
+        indices: &[clif::Value],
+        n: clif::Value,
+        known: Option<i64>,
+        sinks: Vec<Sink>,
+    ) -> Result<Vec<Sink>, CompileError> {
+        let outermost = indices.is_empty();
+        let done = if outermost { shape.exit } else { self.b.create_block() };
+        let short = self.is_short(shape.body) && self.is_short(wide.tail);
+        let zero = self.iconst(types::I64, 0);
+        let sinks = if short && known.is_some_and(|n| n <= STRIP) {
+            let sinks = self.wide_row(shape, wide, indices, (zero, n), Polls::Never, sinks)?;
+            self.b.ins().jump(done, &[]);
+            sinks
+        } else if short {
+            // A strip is a whole number of groups: what is left over is at the end of the last.
+            let head = self.b.create_block();
+            self.b.append_block_param(head, types::I64);
+            let some = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, n, 0);
+            self.b.ins().brif(some, head, &block_args(&[zero]), done, &[]);
+            self.b.switch_to_block(head);
+            let start = self.b.block_params(head)[0];
+            let end = self.strip_end(start, n, STRIP);
+            let sinks = self.wide_row(shape, wide, indices, (start, end), Polls::Never, sinks)?;
+            let more = self.b.ins().icmp(IntCC::SignedLessThan, end, n);
+            self.branch_polling(more, head, &[end], done, &[]);
+            self.b.seal_block(head);
+            sinks
+        } else {
+            let sinks = self.wide_row(shape, wide, indices, (zero, n), Polls::EveryTurn, sinks)?;
+            self.b.ins().jump(done, &[]);
+            sinks
+        };
+        if !outermost {
+            self.enter(done);
+        }
+        Ok(sinks)
+    }
+
+    /// The indices `start..end` of a row in groups of lanes: whole ones, then what is left under a mask.
+    fn wide_row(
+        &mut self,
+        shape: Shape<'a>,
+        wide: Wide,
+        outer: &[clif::Value],
+        (start, end): (clif::Value, clif::Value),
+        polls: Polls,
+        sinks: Vec<Sink>,
+    ) -> Result<Vec<Sink>, CompileError> {
+        let func = self.func;
+        let [main, rest, tail, done] = [(); 4].map(|()| self.b.create_block());
+        for block in [main, rest, tail] {
+            self.b.append_block_param(block, types::I64);
+        }
+        self.b.set_cold_block(tail);
+        let last = self.b.ins().iadd_imm_s(end, -wide.lanes);
+        let whole = self.b.ins().icmp(IntCC::SignedLessThanOrEqual, start, last);
+        self.b.ins().brif(whole, main, &block_args(&[start]), rest, &block_args(&[start]));
+
+        self.b.switch_to_block(main);
+        let first = self.b.block_params(main)[0];
+        let mut indices = outer.to_vec();
+        indices.push(first);
+        // Only a loop over one extent has reductions that ask for ordinals.
+        let place = Place { ordinal: outer.is_empty().then_some(first), left: None };
+        let (_, mut sinks) = self.body(shape, &indices, place, &[], sinks)?;
+        let following = self.b.ins().iadd_imm_s(first, wide.lanes);
+        let more = self.b.ins().icmp(IntCC::SignedLessThanOrEqual, following, last);
+        if polls == Polls::EveryTurn {
+            self.branch_polling(more, main, &[following], rest, &[following]);
+        } else {
+            let following = block_args(&[following]);
+            self.b.ins().brif(more, main, &following, rest, &following);
+        }
+        self.b.seal_block(main);
+
+        self.enter(rest);
+        let first = self.b.block_params(rest)[0];
+        let some = self.b.ins().icmp(IntCC::SignedLessThan, first, end);
+        self.b.ins().brif(some, tail, &block_args(&[first]), done, &[]);
+        self.b.switch_to_block(tail);
+        let first = self.b.block_params(tail)[0];
+        let left = self.b.ins().isub(end, first);
+        let mask = func.region(wide.tail).params[shape.rank];
+        let mask = self.mask_below(mask, left);
+        let mut indices = outer.to_vec();
+        indices.push(first);
+        let place = Place { ordinal: outer.is_empty().then_some(first), left: Some(left) };
+        let tail_shape = Shape { body: wide.tail, ..shape };
+        rewind(&mut sinks);
+        let (_, sinks) = self.body(tail_shape, &indices, place, &mask, sinks)?;
+        let following = self.b.ins().iadd_imm_s(first, wide.tail_lanes);
+        let more = self.b.ins().icmp(IntCC::SignedLessThan, following, end);
+        self.b.ins().brif(more, tail, &block_args(&[following]), done, &[]);
+        self.b.seal_block(tail);
+        self.enter(done);
+        Ok(sinks)
+    }
+
     /// A whole loop with ordered reductions: up to 32 iterations left to right, else blocks whose values the runtime joins. Gives the totals.
     fn blocks(
         &mut self,
@@ -329,9 +475,12 @@ impl<'a> Emitter<'a> {
         extents: &[clif::Value],
         carried: &[clif::Value],
     ) -> Result<Vec<clif::Value>, CompileError> {
+        if shape.wide.is_some() && shape.rank > 1 {
+            return Err(self.internal("a widened rectangle with an ordered reduction"));
+        }
         let n = self.product(extents);
         let few = self.b.ins().icmp_imm_s(IntCC::SignedLessThanOrEqual, n, LANES as i64);
-        let sinks = self.block_sinks(data, few);
+        let sinks = self.block_sinks(shape.op, data, (n, few));
         let head = self.loop_block(shape, 1);
         let zero = self.iconst(types::I64, 0);
         let some = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, n, 0);
@@ -354,6 +503,6 @@ impl<'a> Emitter<'a> {
         self.branch_polling(more, head, &again, shape.exit, &after);
         self.b.seal_block(head);
         self.enter(shape.exit);
-        Ok(self.close_block_sinks(sinks, few))
+        Ok(self.close_block_sinks(shape.op, data, sinks, (n, few)))
     }
 }

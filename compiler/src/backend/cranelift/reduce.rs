@@ -5,6 +5,7 @@
 //! The layout of a chunk's state is that of [`kiln_abi::LoopInfo`].
 
 use super::func::{Emitter, FrameArea, Purpose, clif_type};
+use super::lanes::{self, Accs, OrderedLanes, UnorderedLanes};
 use crate::backend::CompileError;
 use crate::ir::{self, ForData, Reduction};
 use cranelift_codegen::ir::{self as clif, InstBuilder, MemFlagsData, types};
@@ -13,11 +14,28 @@ use kiln_abi::{Ctx, HostFn, JOIN_SLOTS, LANES, LoopInfo, OrderedKind, ReduceOp};
 use kiln_lang::types::Scalar;
 use std::mem::offset_of;
 
+/// Operator and type of a reduction.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reducer {
+    pub(super) op: ReduceOp,
+    pub(super) ty: Scalar,
+}
+
+impl Reducer {
+    fn of(reduction: &Reduction) -> Reducer {
+        Reducer { op: reduction.op, ty: reduction.ty }
+    }
+
+    /// The bits that a total begins with.
+    pub(super) fn identity(self) -> u64 {
+        kiln_abi::identity(self.op, ir::kind_of(self.ty))
+    }
+}
+
 /// A reduction of a loop under construction.
 #[derive(Clone, Debug)]
 pub(super) struct Sink {
-    op: ReduceOp,
-    ty: Scalar,
+    reducer: Reducer,
     home: Home,
 }
 
@@ -34,29 +52,35 @@ enum Home {
         sites: usize,
     },
     /// Ordered, in the frame: accumulators, then the join state.
-    Frame { area: FrameArea, mask: clif::Value },
+    Frame {
+        area: FrameArea,
+        mask: clif::Value,
+    },
+    /// Of a widened loop.
+    Unordered(UnorderedLanes),
+    Ordered(OrderedLanes),
 }
 
 impl Emitter<'_> {
     /// Reductions that start at their identities in registers.
     pub(super) fn plain_sinks(&mut self, data: &ForData) -> Vec<Sink> {
-        data.reductions.iter().map(|reduction| self.register_sink(reduction)).collect()
+        data.reductions.iter().map(|reduction| self.register_sink(data, reduction)).collect()
     }
 
-    fn register_sink(&mut self, reduction: &Reduction) -> Sink {
-        let identity = self.identity(reduction);
-        self.register_sink_from(reduction, identity)
+    fn register_sink(&mut self, data: &ForData, reduction: &Reduction) -> Sink {
+        let identity = self.constant_bits(reduction.ty, Reducer::of(reduction).identity());
+        self.register_sink_from(data, reduction, identity)
     }
 
-    fn register_sink_from(&mut self, reduction: &Reduction, start: clif::Value) -> Sink {
+    fn register_sink_from(&mut self, data: &ForData, reduction: &Reduction, start: clif::Value) -> Sink {
+        let reducer = Reducer::of(reduction);
+        if data.lanes > 1 {
+            let home = Home::Unordered(self.unordered_lanes(reducer, data.lanes, start));
+            return Sink { reducer, home };
+        }
         let var = self.b.declare_var(clif_type(reduction.ty));
         self.b.def_var(var, start);
-        Sink { op: reduction.op, ty: reduction.ty, home: Home::Register(var) }
-    }
-
-    fn identity(&mut self, reduction: &Reduction) -> clif::Value {
-        let bits = kiln_abi::identity(reduction.op, ir::kind_of(reduction.ty));
-        self.constant_bits(reduction.ty, bits)
+        Sink { reducer, home: Home::Register(var) }
     }
 
     pub(super) fn close_plain_sinks(&mut self, sinks: &[Sink]) -> Vec<clif::Value> {
@@ -64,9 +88,12 @@ impl Emitter<'_> {
     }
 
     fn register_total(&mut self, sink: &Sink) -> clif::Value {
-        match sink.home {
-            Home::Register(var) => self.b.use_var(var),
-            Home::Chunk { .. } | Home::Frame { .. } => self.constant_bits(sink.ty, 0),
+        match &sink.home {
+            Home::Register(var) => self.b.use_var(*var),
+            Home::Unordered(lanes) => self.unordered_total(sink.reducer, lanes),
+            Home::Chunk { .. } | Home::Frame { .. } | Home::Ordered(_) => {
+                self.constant_bits(sink.reducer.ty, 0)
+            }
         }
     }
 
@@ -78,17 +105,24 @@ impl Emitter<'_> {
         let partial = self.ctx_field(offset_of!(Ctx, partial));
         let flags = self.flags(Purpose::Partial);
         let sites = info.term_sites();
+        let keeps = (data.lanes > 1).then(|| self.ctx_field(offset_of!(Ctx, terms)));
         let mut site = 0;
         let mut sinks = Vec::new();
         for (number, reduction) in data.reductions.iter().enumerate() {
             let slot = info.scalar_slot(number);
             sinks.push(if is_ordered(reduction) {
-                let home = Home::Chunk { slot, site, sites };
+                let home = match keeps {
+                    None => Home::Chunk { slot, site, sites },
+                    Some(keeps) => {
+                        let place = Accs::Partial(slot);
+                        Home::Ordered(OrderedLanes { place, keeps, site, first_site: site, sites })
+                    }
+                };
                 site += info.scalars[number].sites as usize;
-                Sink { op: reduction.op, ty: reduction.ty, home }
+                Sink { reducer: Reducer::of(reduction), home }
             } else {
                 let start = self.load_slot(partial, slot, reduction.ty, flags);
-                self.register_sink_from(reduction, start)
+                self.register_sink_from(data, reduction, start)
             });
         }
         Ok(sinks)
@@ -99,35 +133,71 @@ impl Emitter<'_> {
         let totals: Vec<clif::Value> = sinks.iter().map(|sink| self.register_total(sink)).collect();
         let partial = self.ctx_field(offset_of!(Ctx, partial));
         let flags = self.flags(Purpose::Partial);
-        let registers = sinks.iter().zip(&totals).filter(|(sink, _)| matches!(sink.home, Home::Register(_)));
+        let is_unordered = |sink: &Sink| matches!(sink.home, Home::Register(_) | Home::Unordered(_));
+        let registers = sinks.iter().zip(&totals).filter(|(sink, _)| is_unordered(sink));
         for (slot, (sink, &total)) in registers.enumerate() {
-            self.store_slot(partial, slot, sink.ty, total, flags);
+            self.store_slot(partial, slot, sink.reducer.ty, total, flags);
         }
         totals
     }
 
-    /// Reductions of a whole loop of which at least one is ordered. With `few` iterations only accumulator 0 is used.
-    pub(super) fn block_sinks(&mut self, data: &ForData, few: clif::Value) -> Vec<Sink> {
+    /// Reductions of a whole loop of which at least one is ordered, over `count` iterations. With `few` of them only accumulator 0 is used; a widened loop
+    /// keeps its terms then.
+    pub(super) fn block_sinks(
+        &mut self,
+        op: &ir::Op,
+        data: &ForData,
+        (count, few): (clif::Value, clif::Value),
+    ) -> Vec<Sink> {
+        let mut sinks = Vec::new();
+        let mut kept = None;
+        if data.lanes > 1 {
+            let ordered = self.ordered_sites(op, data);
+            let sites: usize = ordered.iter().map(|(_, sites)| sites).sum();
+            let area = self.take(2 * LANES * sites);
+            let keeps = self.b.ins().uextend(types::I64, few);
+            kept = Some((area, keeps, sites, ordered));
+        }
         let one = self.iconst(types::I64, 0);
         let all = self.iconst(types::I64, LANES as i64 - 1);
         let mask = self.b.ins().select(few, one, all);
-        let mut sinks = Vec::new();
-        for reduction in &data.reductions {
-            if is_ordered(reduction) {
-                let area = self.take(LANES + JOIN_SLOTS);
-                sinks.push(Sink { op: reduction.op, ty: reduction.ty, home: Home::Frame { area, mask } });
-            } else {
-                sinks.push(self.register_sink(reduction));
+        let mut site = 0;
+        for (number, reduction) in data.reductions.iter().enumerate() {
+            if !is_ordered(reduction) {
+                sinks.push(self.register_sink(data, reduction));
+                continue;
             }
+            let area = self.take(LANES + JOIN_SLOTS);
+            let home = match &kept {
+                None => Home::Frame { area, mask },
+                Some((terms, keeps, sites, _)) => {
+                    let place = Accs::Frame { accs: area, terms: *terms };
+                    let own = OrderedLanes { place, keeps: *keeps, site, first_site: site, sites: *sites };
+                    site += lanes::sites(self.func, op.regions[0], &data.reductions)[number];
+                    Home::Ordered(own)
+                }
+            };
+            sinks.push(Sink { reducer: Reducer::of(reduction), home });
         }
         let flags = self.flags(Purpose::Frame);
         let (many, start) = (self.b.create_block(), self.b.create_block());
-        for (sink, area) in framed(&sinks) {
-            let first = self.address(area);
-            let identity = self.identity_bits(sink);
-            self.b.ins().store(flags, identity, first, 0);
+        match &kept {
+            None => {
+                for (sink, area) in framed(&sinks) {
+                    let first = self.address(area);
+                    let identity = self.identity_bits(sink);
+                    self.b.ins().store(flags, identity, first, 0);
+                }
+                self.b.ins().brif(few, start, &[], many, &[]);
+            }
+            Some((terms, _, _, ordered)) => {
+                let keep = self.b.create_block();
+                self.b.ins().brif(few, keep, &[], many, &[]);
+                self.enter(keep);
+                self.neutral_terms(ordered, *terms, count);
+                self.b.ins().jump(start, &[]);
+            }
         }
-        self.b.ins().brif(few, start, &[], many, &[]);
         self.enter(many);
         for (sink, area) in framed(&sinks) {
             let first = self.address(area);
@@ -145,9 +215,17 @@ impl Emitter<'_> {
         sinks
     }
 
+    /// The ordered reductions of a widened loop, and how many send sites each has.
+    fn ordered_sites(&self, op: &ir::Op, data: &ForData) -> Vec<(Reducer, usize)> {
+        let sites = lanes::sites(self.func, op.regions[0], &data.reductions);
+        let all = data.reductions.iter().zip(sites);
+        all.filter(|(reduction, _)| is_ordered(reduction))
+            .map(|(reduction, sites)| (Reducer::of(reduction), sites))
+            .collect()
+    }
+
     fn identity_bits(&mut self, sink: &Sink) -> clif::Value {
-        let bits = kiln_abi::identity(sink.op, ir::kind_of(sink.ty));
-        self.iconst(types::I64, bits as i64)
+        self.iconst(types::I64, sink.reducer.identity() as i64)
     }
 
     /// Folds the accumulators of a block and joins its value to those before.
@@ -160,19 +238,34 @@ impl Emitter<'_> {
         }
     }
 
-    pub(super) fn close_block_sinks(&mut self, sinks: Vec<Sink>, few: clif::Value) -> Vec<clif::Value> {
+    pub(super) fn close_block_sinks(
+        &mut self,
+        op: &ir::Op,
+        data: &ForData,
+        sinks: Vec<Sink>,
+        (count, few): (clif::Value, clif::Value),
+    ) -> Vec<clif::Value> {
         let registers: Vec<clif::Value> = sinks.iter().map(|sink| self.register_total(sink)).collect();
         let (single, joined, total) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
         for (sink, _) in framed(&sinks) {
-            self.b.append_block_param(total, clif_type(sink.ty));
+            self.b.append_block_param(total, clif_type(sink.reducer.ty));
         }
         let flags = self.flags(Purpose::Frame);
         self.b.ins().brif(few, single, &[], joined, &[]);
         self.enter(single);
         let mut values = Vec::new();
-        for (sink, area) in framed(&sinks) {
-            let accs = self.address(area);
-            values.push(self.b.ins().load(clif_type(sink.ty), flags, accs, 0));
+        let kept = sinks.iter().find_map(|sink| match &sink.home {
+            Home::Ordered(OrderedLanes { place: Accs::Frame { terms, .. }, .. }) => Some(*terms),
+            _ => None,
+        });
+        match kept {
+            Some(terms) => values = self.fold_terms(&self.ordered_sites(op, data), terms, count),
+            None => {
+                for (sink, area) in framed(&sinks) {
+                    let accs = self.address(area);
+                    values.push(self.b.ins().load(clif_type(sink.reducer.ty), flags, accs, 0));
+                }
+            }
         }
         self.jump_comps(total, &values);
         self.enter(joined);
@@ -182,7 +275,8 @@ impl Emitter<'_> {
             let accs = self.address(area);
             let state = self.b.ins().iadd_imm_s(accs, 8 * LANES as i64);
             self.host(HostFn::FinishBlocks, &[self.ctx, kind, state], None);
-            values.push(self.b.ins().load(clif_type(sink.ty), flags, accs, 8 * (LANES as i32 + 1)));
+            let ty = clif_type(sink.reducer.ty);
+            values.push(self.b.ins().load(ty, flags, accs, 8 * (LANES as i32 + 1)));
         }
         self.jump_comps(total, &values);
         self.enter(total);
@@ -190,9 +284,12 @@ impl Emitter<'_> {
         for (_, area) in framed(&sinks).collect::<Vec<_>>().into_iter().rev() {
             self.give_back(area);
         }
+        if let Some(terms) = kept {
+            self.give_back(terms);
+        }
         let total_of = |(sink, register): (&Sink, clif::Value)| match sink.home {
-            Home::Frame { .. } => ordered.next().unwrap_or(register),
-            Home::Register(_) | Home::Chunk { .. } => register,
+            Home::Frame { .. } | Home::Ordered(_) => ordered.next().unwrap_or(register),
+            Home::Register(_) | Home::Chunk { .. } | Home::Unordered(_) => register,
         };
         sinks.iter().zip(registers).map(total_of).collect()
     }
@@ -220,25 +317,53 @@ impl Emitter<'_> {
         self.send_to(reduction, a, Some(b))
     }
 
-    fn send_to(&mut self, number: u32, a: clif::Value, b: Option<clif::Value>) -> Result<(), CompileError> {
+    /// Sends lanes: terms, or factors of them; those of lanes that are on, if there is a mask.
+    pub(super) fn send_lanes(
+        &mut self,
+        reduction: u32,
+        mask: Option<ir::Value>,
+        a: ir::Value,
+        b: Option<ir::Value>,
+    ) -> Result<(), CompileError> {
+        let (sink, ordinal, left) = self.take_site(reduction)?;
+        match (&sink.home, ordinal) {
+            (Home::Unordered(lanes), _) if b.is_none() => {
+                self.send_unordered(sink.reducer, lanes, mask, a);
+                Ok(())
+            }
+            (Home::Ordered(lanes), Some(ordinal)) => {
+                self.send_ordered(sink.reducer, lanes, (ordinal, left), mask, (a, b))
+            }
+            (_, _) => Err(self.internal("lanes are sent to a loop that is not widened")),
+        }
+    }
+
+    /// The sink of a reduction of the innermost loop, whose next send site is taken; the ordinal at hand, and how many are left in the second region.
+    fn take_site(
+        &mut self,
+        number: u32,
+    ) -> Result<(Sink, Option<clif::Value>, Option<clif::Value>), CompileError> {
         let inner = self.loops.last_mut();
         let found = inner.and_then(|inner| {
             let sink = inner.sinks.get_mut(number as usize)?;
             let now = sink.clone();
-            if let Home::Chunk { site, .. } = &mut sink.home {
+            if let Home::Chunk { site, .. } | Home::Ordered(OrderedLanes { site, .. }) = &mut sink.home {
                 *site += 1;
             }
-            Some((now, inner.ordinal))
+            Some((now, inner.ordinal, inner.left))
         });
-        let Some((sink, ordinal)) = found else { return Err(self.internal("a send outside its loop")) };
+        found.ok_or_else(|| self.internal("a send outside its loop"))
+    }
+
+    fn send_to(&mut self, number: u32, a: clif::Value, b: Option<clif::Value>) -> Result<(), CompileError> {
+        let (sink, ordinal, _) = self.take_site(number)?;
         match (sink.home.clone(), ordinal) {
             (Home::Register(var), _) => {
                 let a = match self.predicate {
                     None => a,
                     Some(_) => {
-                        let bits = kiln_abi::identity(sink.op, ir::kind_of(sink.ty));
-                        let identity = self.constant_bits(sink.ty, bits);
-                        self.predicated(sink.ty, a, identity)
+                        let identity = self.constant_bits(sink.reducer.ty, sink.reducer.identity());
+                        self.predicated(sink.reducer.ty, a, identity)
                     }
                 };
                 let old = self.b.use_var(var);
@@ -257,7 +382,9 @@ impl Emitter<'_> {
                 let [buffered, direct, done] = [(); 3].map(|()| self.b.create_block());
                 self.b.ins().brif(terms, buffered, &[], direct, &[]);
                 self.enter(buffered);
-                self.store_term(&sink, terms, ordinal, (site, sites), a, b);
+                let first = self.ctx_field(offset_of!(Ctx, terms_base));
+                let position = self.b.ins().isub(ordinal, first);
+                self.keep_term(sink.reducer, (terms, Purpose::Terms), position, (site, sites), (a, b));
                 self.b.ins().jump(done, &[]);
                 self.enter(direct);
                 let partial = self.ctx_field(offset_of!(Ctx, partial));
@@ -268,6 +395,9 @@ impl Emitter<'_> {
             }
             (Home::Frame { .. } | Home::Chunk { .. }, None) => {
                 return Err(self.internal("an ordered reduction without ordinals"));
+            }
+            (Home::Unordered(_) | Home::Ordered(_), _) => {
+                return Err(self.internal("a scalar is sent to a widened loop"));
             }
         }
         Ok(())
@@ -281,8 +411,8 @@ impl Emitter<'_> {
         b: Option<clif::Value>,
     ) -> clif::Value {
         match b {
-            None => self.combine(sink.op, sink.ty, old, a),
-            Some(b) => self.fma(sink.ty, a, b, old),
+            None => self.combine(sink.reducer.op, sink.reducer.ty, old, a),
+            Some(b) => self.fma(sink.reducer.ty, a, b, old),
         }
     }
 
@@ -301,37 +431,44 @@ impl Emitter<'_> {
         let address = self.b.ins().iadd(base, distance);
         let flags = self.flags(purpose);
         let offset = 8 * slot as i32;
-        let old = self.b.ins().load(clif_type(sink.ty), flags, address, offset);
+        let old = self.b.ins().load(clif_type(sink.reducer.ty), flags, address, offset);
         let new = self.accumulate(sink, old, a, b);
         self.b.ins().store(flags, new, address, offset);
     }
 
-    /// Writes the pair of a term: (value, 1) or the two factors.
-    fn store_term(
+    /// Writes the pair of a term, (value, 1) or the two factors, for the iteration at `position` of those that are kept.
+    pub(super) fn keep_term(
         &mut self,
-        sink: &Sink,
-        terms: clif::Value,
-        ordinal: clif::Value,
+        reducer: Reducer,
+        (terms, purpose): (clif::Value, Purpose),
+        position: clif::Value,
         (site, sites): (usize, usize),
-        a: clif::Value,
-        b: Option<clif::Value>,
+        (a, b): (clif::Value, Option<clif::Value>),
     ) {
-        let first = self.ctx_field(offset_of!(Ctx, terms_base));
-        let position = self.b.ins().isub(ordinal, first);
         let distance = self.b.ins().imul_imm_s(position, 16 * sites as i64);
         let address = self.b.ins().iadd(terms, distance);
-        let one = kiln_abi::identity(ReduceOp::Prod, ir::kind_of(sink.ty));
-        let second = b.unwrap_or_else(|| self.constant_bits(sink.ty, one));
-        let flags = self.flags(Purpose::Terms);
+        let one = kiln_abi::identity(ReduceOp::Prod, ir::kind_of(reducer.ty));
+        let second = b.unwrap_or_else(|| self.constant_bits(reducer.ty, one));
+        let flags = self.flags(purpose);
         self.b.ins().store(flags, a, address, 16 * site as i32);
         self.b.ins().store(flags, second, address, 16 * site as i32 + 8);
+    }
+}
+
+/// The second region of a widened loop sends from the same sites as the first.
+pub(super) fn rewind(sinks: &mut [Sink]) {
+    for sink in sinks {
+        if let Home::Ordered(OrderedLanes { site, first_site, .. }) = &mut sink.home {
+            *site = *first_site;
+        }
     }
 }
 
 fn framed(sinks: &[Sink]) -> impl Iterator<Item = (&Sink, FrameArea)> {
     sinks.iter().filter_map(|sink| match sink.home {
         Home::Frame { area, .. } => Some((sink, area)),
-        Home::Register(_) | Home::Chunk { .. } => None,
+        Home::Ordered(OrderedLanes { place: Accs::Frame { accs, .. }, .. }) => Some((sink, accs)),
+        Home::Register(_) | Home::Chunk { .. } | Home::Unordered(_) | Home::Ordered(_) => None,
     })
 }
 
@@ -341,7 +478,7 @@ pub(super) fn is_ordered(reduction: &Reduction) -> bool {
 }
 
 fn ordered_kind(sink: &Sink) -> OrderedKind {
-    match (sink.op, sink.ty) {
+    match (sink.reducer.op, sink.reducer.ty) {
         (ReduceOp::Prod, Scalar::F32) => OrderedKind::ProdF32,
         (ReduceOp::Prod, _) => OrderedKind::ProdF64,
         (_, Scalar::F32) => OrderedKind::SumF32,

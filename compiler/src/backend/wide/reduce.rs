@@ -572,7 +572,14 @@ impl<'a> Selector<'a> {
             None => {
                 // The slots that the ordinals choose.
                 let base = self.slots_of(terms.place);
-                let lane = self.m.op_imm(Op::AndImm, Size::Q, &[terms.ordinal.into()], LANES as i32 - 1);
+                let lane = match terms.place {
+                    // One after the other, a loop of few iterations has but one.
+                    Place::Chunk { .. } if shape.is_scalar() => {
+                        let mask = Addr::at(self.ctx, offset_of!(Ctx, lane_mask) as i32);
+                        self.m.op(Op::And, Size::Q, &[terms.ordinal.into(), mask.into()])
+                    }
+                    _ => self.m.op_imm(Op::AndImm, Size::Q, &[terms.ordinal.into()], LANES as i32 - 1),
+                };
                 let addr = Addr { index: Some((lane, 3)), ..base };
                 if shape.is_scalar() {
                     let old = self.load_scalar(shape.elem, addr);

@@ -284,7 +284,7 @@ impl<'p> Decoder<'p, '_> {
     fn run_loop(&self, number: u32) -> Result<Kind<'p>, String> {
         let number = self.program.loops[number as usize].func as usize;
         let chunk = &self.program.funcs[number];
-        let (op, data) = crate::ir::verify::chunk_loop(chunk).ok_or("a chunk function has one loop")?;
+        let (op, data) = crate::ir::chunk_loop(chunk).ok_or("a chunk function has one loop")?;
         let (places, _) = places(chunk);
         let results = &chunk.op(op).results;
         let totals = &results[results.len() - data.reductions.len()..];

@@ -107,7 +107,7 @@ impl Emitter<'_> {
     /// `element = element op value`, or `fma(a, b, element)` without an operator.
     pub(super) fn lanes_update(&mut self, op: &ir::Op, reduce: Option<ReduceOp>) {
         let array = op.args[0];
-        let factors = if matches!(op.code, OpCode::UpdateFma) { 2 } else { 1 };
+        let factors = if reduce.is_none() { 2 } else { 1 };
         let (indices, terms) = op.args[1..].split_at(op.args.len() - 1 - factors);
         let (a, b) = (terms[0], terms[terms.len() - 1]);
         let elem = self.func.ty(array).scalar();

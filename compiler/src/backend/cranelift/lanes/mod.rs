@@ -5,15 +5,18 @@
 //! says. An op is emitted for all registers of its group before the next op, so that as many chains of dependent instructions run side by side; such
 //! functions are compiled without Cranelift's mid-end, which would put one chain behind the other. What there is no instruction for is done lane by lane.
 //!
-//! `arithmetic` and `convert` hold what computes, `memory` what touches arrays, `philox` random numbers.
+//! `arithmetic` and `convert` hold what computes, `memory` what touches arrays, `philox` random numbers, `reduce` the sends of
+//! widened loops.
 
 mod arithmetic;
 mod convert;
 mod masks;
 mod memory;
 mod philox;
+mod reduce;
 
 pub(super) use masks::widths as mask_widths;
+pub(super) use reduce::{Accs, OrderedLanes, UnorderedLanes, sites};
 
 use super::func::Emitter;
 use crate::backend::CompileError;
@@ -149,11 +152,15 @@ impl Emitter<'_> {
             OpCode::UpdateFma => self.lanes_update(op, None),
             OpCode::UpdateMasked(reduce) => self.lanes_update_masked(op, Some(*reduce)),
             OpCode::UpdateFmaMasked => self.lanes_update_masked(op, None),
+            OpCode::Send { reduction } => self.send_lanes(*reduction, None, op.args[0], None)?,
+            OpCode::SendFma { reduction } => {
+                self.send_lanes(*reduction, None, op.args[0], Some(op.args[1]))?;
+            }
+            OpCode::SendMasked { reduction } => {
+                self.send_lanes(*reduction, Some(op.args[0]), op.args[1], None)?;
+            }
             // Bodies from the prelude stand here by now; lanes do not cross a function's border; the rest takes and gives scalars and arrays.
             OpCode::Math(_)
-            | OpCode::Send { .. }
-            | OpCode::SendFma { .. }
-            | OpCode::SendMasked { .. }
             | OpCode::Call(_)
             | OpCode::RunLoop { .. }
             | OpCode::Const(_)
@@ -362,6 +369,27 @@ impl Emitter<'_> {
                 .collect(),
             (_, _) => group.to_vec(),
         }
+    }
+
+    /// A mask of the first `left` lanes, at least one.
+    pub(super) fn mask_below(&mut self, mask: ir::Value, left: clif::Value) -> Group {
+        let ty = mask_type(self.mask_width(mask));
+        let left = match ty.lane_type() {
+            types::I64 => left,
+            narrow => {
+                let most = self.iconst(types::I64, i64::from(self.func.ty(mask).lanes()));
+                let left = self.b.ins().umin(left, most);
+                self.b.ins().ireduce(narrow, left)
+            }
+        };
+        let left = self.b.ins().splat(ty, left);
+        let per_register = u64::from(ty.lane_count());
+        (0..self.comp_count(mask) as u64)
+            .map(|k| {
+                let numbers = self.lane_constant(ty, |lane| k * per_register + lane);
+                self.b.ins().icmp(IntCC::SignedGreaterThan, left, numbers)
+            })
+            .collect()
     }
 
     /// `a` where the mask is on, else `b`; all three have lanes of one width.
